@@ -1,0 +1,46 @@
+# One verb per action; each sets up all it needs. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench gen wheel lock clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## fill .venv with everything the other verbs need, and build the C core
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## run the whole thing on this machine: Envoy, four simulated engines, the picker (ONCE=1: unattended)
+	$(BIN)/epp demo $(if $(ONCE),--once)
+
+test: $(STAMP) ## run every test (EPP_REQUIRE_ALL=1: a missing component fails instead of skipping)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## lint, formats, types, import contracts, generated files fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure; BENCH=core|picker, JSON lines on standard output
+	@$(BIN)/python -m tests.bench $(BENCH)
+
+wheel: $(STAMP) ## build dist/*.whl
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+lock: ## renew requirements/*.txt from requirements/*.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/dev.txt pyproject.toml requirements/dev.in --extra demo --extra hub
+
+clean: ## remove what the other verbs made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,3 @@
+"""An endpoint picker for LLM inference gateways."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,125 @@
+"""What a request means to routing, whatever API it came through.
+
+``epp.wire`` turns bytes into these records; tokenization and scheduling read nothing else. Fields that
+routing does not need are not represented: the body itself is forwarded as it came.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+JsonObject: TypeAlias = Mapping[str, Any]
+
+
+class Api(StrEnum):
+    """The API a path belongs to."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    COUNT_TOKENS = "count-tokens"
+    TOKENIZE = "tokenize"
+    VLLM_GENERATE = "vllm-generate"
+    SGLANG_GENERATE = "sglang-generate"
+    OTHER = "other"
+    """A path this picker does not know: routed by load, the body is not parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation to be rendered by the model's chat template."""
+
+    messages: Sequence[JsonObject]
+    """As the template expects them: ``role``, ``content``, ``tool_calls`` …"""
+    tools: Sequence[JsonObject] | None = None
+    documents: Sequence[JsonObject] | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    template_kwargs: JsonObject = field(default_factory=dict)
+    """``chat_template_kwargs`` of the request."""
+    template: str | None = None
+    """A named template of the model, or None for the default choice. Never template source text."""
+    add_special_tokens: bool = False
+    multimodal: bool = False
+    """True: the messages hold non-text parts; text after the first of them cannot be matched."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """Text completed as it stands. Only the first of several prompts decides the route."""
+
+    texts: tuple[str, ...]
+    add_special_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """Token ids given by the client."""
+
+    tokens: bytes
+    """Flat little-endian u32."""
+
+
+Prompt: TypeAlias = ChatPrompt | TextPrompt | TokenPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHints:
+    """``nvext.agent_hints``: what an agent knows of its own request."""
+
+    priority: int | None = None
+    strict_priority: int | None = None
+    expected_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouterOverrides:
+    """Per-request changes to the cost parameters (``router_config_override``); None: not changed."""
+
+    overlap_credit: float | None = None
+    prefill_load_scale: float | None = None
+    temperature: float | None = None
+    assume_kv_reuse: bool | None = None
+    track_prefill_tokens: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NvExt:
+    """The routing part of ``nvext`` (field meanings: Dynamo's request extension)."""
+
+    token_data: bytes | None = None
+    """Flat little-endian u32 token ids; present: tokenization is skipped."""
+    backend_instance_id: int | None = None
+    prefill_worker_id: int | None = None
+    decode_worker_id: int | None = None
+    dp_rank: int | None = None
+    prefill_dp_rank: int | None = None
+    cache_salt: str | None = None
+    annotations: tuple[str, ...] = ()
+    agent_hints: AgentHints = AgentHints()
+    required_taints: frozenset[str] = frozenset()
+    preferred_taints: tuple[tuple[str, float], ...] = ()
+    overrides: RouterOverrides = RouterOverrides()
+    use_raw_prompt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """Everything of a request body that can change where it goes."""
+
+    api: Api
+    model: str
+    """As the client named it; may be a LoRA adapter."""
+    prompt: Prompt | None
+    """None: nothing to match (unknown path, or content this picker does not understand)."""
+    stream: bool = False
+    max_output_tokens: int | None = None
+    cache_salt: str | None = None
+    """Top-level ``cache_salt``; ``nvext.cache_salt`` and the tenant header take precedence over it."""
+    priority: int | None = None
+    nvext: NvExt = NvExt()
+    body_bytes: int = 0
+    """Size of the body it was read from."""
