@@ -1,0 +1,1 @@
+"""Configuration: frozen records, and how files, environment and flags become one."""

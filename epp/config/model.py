@@ -1,11 +1,14 @@
 """Configuration as frozen records, one per part; each part receives its own and nobody reads globals.
 
 Values here are final: command line, environment and file have been merged (``epp.config.load``) and
-checked. Every field says its unit in its name and its meaning below it; the reference page
-(docs/configuration.md) is generated from these docstrings.
+checked. Every field says its unit in its name and its meaning below it; help texts and the reference
+page (docs/configuration.md) are these docstrings, and :mod:`epp.config.settings` names each field's flag
+and variable.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,37 @@ class DiscoveryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """The Kubernetes pool this picker serves: an InferencePool by name, or pods by labels."""
+
+    name: str | None = None
+    """Name of the InferencePool."""
+    namespace: str = "default"
+    """Namespace of the pool or the pods."""
+    group: str = "inference.networking.k8s.io"
+    """API group of the InferencePool."""
+    selector: str | None = None
+    """Labels of the pods (``app=vllm,tier=a``), instead of a pool's name."""
+    target_ports: tuple[int, ...] = ()
+    """Ports of the pods found by labels, 1 to 8 of them; each is one endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScrapeConfig:
     """Metrics pages of the model servers."""
 
     enabled: bool = True
+    """False: nobody's page is read, and every worker's load is unknown."""
     interval_s: float = 1.0
     """Pause between two reads of one worker."""
     jitter: float = 0.1
     """Fraction of the interval the reads are spread by."""
     timeout_s: float = 2.0
+    """Longest one read may take."""
     stale_after_s: float = 5.0
     """A sample older than this counts as unknown."""
     max_page_bytes: int = 8 * 1024 * 1024
+    """A larger page is dropped, and the worker's load is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +109,9 @@ class EventsConfig:
     enabled: bool = True
     """False: every worker is served from predicted blocks."""
     replay_timeout_s: float = 5.0
+    """Longest to wait for a replay of missed events."""
     max_message_bytes: int = 64 * 1024 * 1024
+    """A larger message is dropped and counts as a gap."""
     high_water_messages: int = 100_000
     """ZMQ receive bound per rank; overflow shows as a gap and is replayed."""
     silent_after_s: float = 60.0
@@ -105,6 +129,7 @@ class ModelConfig:
     aliases: tuple[str, ...] = ()
     """Further names, LoRA adapters among them."""
     revision: str | None = None
+    """Branch, tag or commit of a hub model; None: its default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +137,11 @@ class TokenizeConfig:
     """Tokenization."""
 
     models: tuple[ModelConfig, ...] = ()
+    """Models whose prompts are tokenized here, each with ``name``, ``path``, ``aliases`` and ``revision``."""
     threads: int = 2
     """Threads for prompts too long to tokenize on the event loop."""
-    inline_bytes: int = 16 * 1024
-    """Prompts up to this size are tokenized on the event loop."""
+    inline_bytes: int = 64 * 1024
+    """Text up to this size that the prefix cache does not know is tokenized on the event loop."""
     deadline_s: float = 5.0
     """Beyond it the pick goes on without tokens."""
     max_queued: int = 256
@@ -131,21 +157,30 @@ class CostConfig:
     """Weights of the ``kv`` policy (``dynamo.md`` formula; see epp.core.router.CostParams)."""
 
     overlap_credit: float = 1.0
+    """Blocks credited per block resident on the device; 0 ignores the cache."""
     credit_decay: float = 0.0
+    """How fast the credit fades on workers with more queued prefill than the least loaded one."""
     prefill_load_scale: float = 1.0
+    """Weight of uncached prefill against decode."""
     host_weight: float = 0.75
+    """Credit of a block in host memory, as a fraction of one on the device."""
     disk_weight: float = 0.25
+    """Credit of a block on disk, as a fraction of one on the device."""
     active_request_weight: float = 0.0
+    """Cost in blocks of each request already running there."""
     temperature: float = 0.0
+    """0: least cost wins; above: a draw that prefers low cost, the flatter the higher."""
     assume_kv_reuse: bool = True
+    """Equal prompts on one worker share blocks in the decode load."""
     track_prefill_tokens: bool = True
+    """Booked prefill counts as load."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingConfig:
     """The choice."""
 
-    policy: str = "kv"
+    policy: str = "ttft"
     """ttft | kv | round-robin | random | least-loaded | power-of-two | scorers."""
     core: str = "native"
     """native | python: which implementation of the router decides."""
@@ -155,20 +190,35 @@ class RoutingConfig:
     predicted_ttl_s: float = 120.0
     """How long blocks sent to a worker without events count as resident there."""
     max_bookings: int = 65536
+    """Bound of requests on the books; more are refused."""
     max_blocks: int = 64 * 1024 * 1024
     """Bound of (worker, rank, block) triples in the index."""
     default_prefill_tokens_per_s: float = 8000.0
     """Prior of a worker's prefill rate until it is learnt."""
     disagg_enabled: bool = True
+    """Split requests over a prefill and a decode worker where both are at hand."""
     disagg_min_uncached_tokens: int = 0
+    """Split only if the decode worker lacks at least this many prompt tokens."""
     disagg_min_prompt_tokens: int = 0
+    """Split only prompts of at least this many tokens."""
     emit_prefiller_host_port: bool = True
     """Write ``x-prefiller-host-port`` for split requests."""
     inject_token_data: bool = False
     """Splice ``nvext.token_data`` into the forwarded body."""
+    inject_cache_salt: bool = True
+    """Splice ``cache_salt`` into the forwarded body where a tenant header or ``nvext`` names one: the engine
+    must separate caches as the picker does, or nothing ever matches."""
+    detached_lease_s: float = 30.0
+    """The lease of a booking whose stream is closed after the pick (``skip_response``); every event of its
+    request renews it."""
     busy_decode_fraction: float | None = None
+    """A rank is busy above this fraction of its KV blocks in decode; None: no such limit."""
     busy_prefill_tokens: int | None = None
+    """A rank is busy above this many booked prefill tokens; None: no such limit."""
     busy_prefill_fraction: float | None = None
+    """A rank is busy above this fraction of its prefill budget per step; None: no such limit."""
+    max_batched_tokens: int = 0
+    """The engines' prefill budget per step in tokens, which no metrics page tells; 0: unknown."""
     fallback_endpoints: int = 0
     """Further endpoints listed behind the choice, for gateways that retry along the list."""
 
@@ -178,24 +228,84 @@ class TelemetryConfig:
     """What can be seen."""
 
     log_level: str = "info"
+    """debug | info | warning | error."""
     log_format: str = "text"
     """text | json."""
     recent_picks: int = 512
     """Decisions kept for /debug/picks."""
+    keep_candidates: bool = True
+    """Keep every candidate's terms with each of those decisions."""
     pool_name: str = "default"
     """Value of the ``name`` label of pool metrics."""
+
+
+def _no_parameters() -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSpec:
+    """One entry of an EndpointPickerConfig's ``plugins``."""
+
+    type: str
+    """Which plugin; see docs/plugins.md."""
+    name: str
+    """What profiles call it; unique, the type when not given."""
+    parameters: Mapping[str, Any] = field(default_factory=_no_parameters)
+    """A plain tree, checked by the plugin when it is made."""
+    path: str = ""
+    """Where it stands, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginUse:
+    """One plugin in a profile."""
+
+    plugin: str
+    """Name of a :class:`PluginSpec`."""
+    weight: float | None = None
+    """Of a scorer's 0..1 in the sum; None: 1."""
+    path: str = ""
+    """Where it stands, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSpec:
+    """One entry of an EndpointPickerConfig's ``schedulingProfiles``."""
+
+    name: str
+    uses: tuple[PluginUse, ...]
+    path: str = ""
+    """Where it stands, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickerConfig:
+    """What an EndpointPickerConfig says of scheduling (``epp.config.pickerconfig`` reads it)."""
+
+    plugins: tuple[PluginSpec, ...]
+    profiles: tuple[ProfileSpec, ...]
+    where: str = "the built-in default"
+    """The document, for messages."""
+    notes: tuple[str, ...] = ()
+    """Sentences on parts that are accepted and change nothing here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything."""
 
+    config_file: str | None = None
+    """Configuration file: these settings as YAML, or an EndpointPickerConfig."""
+    config_text: str | None = None
+    """The same as text, instead of a file."""
     server: ServerConfig = ServerConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
+    pool: PoolConfig = PoolConfig()
     scrape: ScrapeConfig = ScrapeConfig()
     events: EventsConfig = EventsConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
     routing: RoutingConfig = RoutingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
-    plugins: dict[str, object] = field(default_factory=dict)
-    """A parsed EndpointPickerConfig's plugins and profiles (epp.config.pickerconfig); empty: none."""
+    picker: PickerConfig | None = None
+    """Plugins and profiles of the ``scorers`` policy; None: its default profile."""

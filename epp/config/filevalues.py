@@ -1,0 +1,95 @@
+"""A configuration file as values: our own YAML, or an EndpointPickerConfig.
+
+Our own file is the records of :mod:`epp.config.model` written down: ``server: {grpc_port: 9002}``. Beside
+the settings it may hold ``picker``, the body of an EndpointPickerConfig. A whole EndpointPickerConfig
+chooses the ``scorers`` policy, and may name an endpoints file; it sets nothing else.
+"""
+
+from dataclasses import dataclass, field
+
+from epp.config.kinds import TEXT
+from epp.config.model import ModelConfig, PickerConfig
+from epp.config.pickerconfig import endpoints_file_of, is_picker_config, read_picker_body, read_picker_config
+from epp.config.settings import BY_PATH, DEFAULTS, MODELS, Setting
+from epp.config.sources import Origin, Source
+from epp.config.tree import Fields, join, read_document
+
+
+@dataclass(slots=True)
+class FileValues:
+    """What one document sets."""
+
+    values: dict[str, tuple[object, Source]] = field(default_factory=dict[str, tuple[object, Source]])
+    """Path of a setting → its value and where it stands."""
+    picker: PickerConfig | None = None
+
+
+def read_file_values(data: str | bytes, where: str) -> FileValues:
+    """Everything a document sets; raises ConfigError."""
+    tree = read_document(data, where)
+    if tree is None:
+        return FileValues()
+    if is_picker_config(tree):
+        return _of_picker(read_picker_config(tree, where), f"kind in {where}")
+    result = FileValues()
+    fields = Fields(tree, "", where)
+    if "picker" in fields:
+        result = _of_picker(read_picker_body(fields.fields("picker"), where), fields.at("picker"))
+    _read_section(fields, "", result)
+    return result
+
+
+def _of_picker(picker: PickerConfig, source: str) -> FileValues:
+    result = FileValues(picker=picker)
+    result.values["routing.policy"] = ("scorers", Source(Origin.FILE, source))
+    path = endpoints_file_of(picker)
+    if path is not None:
+        where = f"the file-discovery plugin in {picker.where}"
+        result.values["discovery.endpoints_file"] = (path, Source(Origin.FILE, where))
+    return result
+
+
+def _read_section(fields: Fields, section: str, result: FileValues) -> None:
+    for name in _names_below(section):
+        path = join(section, name)
+        setting = BY_PATH.get(path)
+        if setting is None:
+            if name in fields:
+                _read_section(fields.fields(name), path, result)
+        elif setting.in_file and name in fields:
+            value = _read_models(fields) if setting is MODELS else _read_value(fields, name, setting)
+            result.values[path] = (value, Source(Origin.FILE, fields.at(name)))
+    fields.end()
+
+
+def _names_below(section: str) -> list[str]:
+    prefix = f"{section}." if section else ""
+    names = dict.fromkeys(
+        path[len(prefix) :].partition(".")[0] for path in DEFAULTS if path.startswith(prefix)
+    )
+    return [name for name in names if join(section, name) != "picker"]
+
+
+def _read_value(fields: Fields, name: str, setting: Setting) -> object:
+    if not setting.kind.repeats:
+        return fields.scalar(name, setting.kind)
+    listed = fields.raw(name)
+    if isinstance(listed, list):
+        return tuple(item for value in fields.scalars(name, setting.kind) for item in value)
+    return fields.scalar(name, setting.kind)
+
+
+def _read_models(fields: Fields) -> tuple[ModelConfig, ...]:
+    models: list[ModelConfig] = []
+    for entry in fields.each("models"):
+        path: str = entry.required("path", TEXT)
+        models.append(
+            ModelConfig(
+                name=entry.scalar("name", TEXT, path),
+                path=path,
+                aliases=entry.scalars("aliases", TEXT),
+                revision=entry.scalar("revision", TEXT),
+            )
+        )
+        entry.end()
+    return tuple(models)

@@ -1,0 +1,167 @@
+"""The command line as text: which settings were given, and how they were spelled.
+
+Accepted spellings: ``--flag value``, ``--flag=value``, Go's ``-flag=value``, booleans bare, as
+``=true``/``=false`` or as ``--no-flag``. A flag given twice counts the last time, unless it is a list.
+Values stay text here; :mod:`epp.config.load` turns them into values like those of every other source.
+"""
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias
+
+from epp.config.errors import ConfigError
+from epp.config.foreign import FOREIGN_FLAGS
+from epp.config.settings import SETTINGS, Setting
+
+_Adder: TypeAlias = Callable[..., argparse.Action]
+"""``add_argument`` of a parser or a group."""
+_GO_SPELLING = re.compile(r"-[a-z][a-z0-9-]+(=.*)?", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Given:
+    """What a command line said."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Path of a setting → its texts, in order."""
+    spelled: dict[str, str] = field(default_factory=dict[str, str])
+    """Path of a setting → the flag as it was given."""
+    foreign: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """(name, text) of other pickers' flags."""
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An argument parser that raises ConfigError instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise ConfigError(f"{message}.")
+
+
+class _Store(argparse.Action):
+    """Notes one setting."""
+
+    def __init__(self, *args: Any, setting: Setting, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._setting = setting
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 -- argparse's signature
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        spelled = option_string or ""
+        text = "false" if self.nargs == 0 else "true" if values is None else str(values)
+        given: Given = namespace.given
+        texts = given.texts.setdefault(self._setting.path, [])
+        if not self._setting.kind.repeats:
+            texts.clear()
+        texts.append(text)
+        given.spelled[self._setting.path] = spelled
+
+
+class _StoreForeign(argparse.Action):
+    """Notes a flag of another picker."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 -- argparse's signature
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002 -- argparse's signature
+    ) -> None:
+        given: Given = namespace.given
+        given.foreign.append((self.dest, "true" if values is None else str(values)))
+
+
+def add_settings(parser: argparse.ArgumentParser, *, with_help: bool) -> None:
+    """Declare every flag of the table; ``with_help`` costs a look at the sources of the records."""
+    adders: dict[str, _Adder] = {}
+    for setting in SETTINGS:
+        if setting.flag:
+            title = setting.path.partition(".")[0] if "." in setting.path else "files and models"
+            if title not in adders:
+                adders[title] = parser.add_argument_group(title).add_argument
+            _add(adders[title], setting, _help(setting) if with_help else None)
+    for foreign in FOREIGN_FLAGS:
+        names = ["-v", "--v"] if foreign.name == "v" else [f"--{foreign.name}"]
+        nargs = "?" if foreign.is_boolean else None
+        parser.add_argument(
+            *names, action=_StoreForeign, dest=foreign.name, nargs=nargs, help=argparse.SUPPRESS
+        )
+
+
+def _add(add_argument: _Adder, setting: Setting, text: str | None) -> None:
+    boolean = setting.kind.is_boolean
+    add_argument(
+        f"--{setting.flag}",
+        action=_Store,
+        setting=setting,
+        dest=setting.path,
+        nargs="?" if boolean else None,
+        metavar="BOOL" if boolean else "VALUE",
+        help=text,
+    )
+    if boolean:
+        add_argument(
+            f"--no-{setting.flag}",
+            action=_Store,
+            setting=setting,
+            dest=setting.path,
+            nargs=0,
+            help=argparse.SUPPRESS,
+        )
+
+
+def _help(setting: Setting) -> str:
+    from epp.config.reference import default_text, help_text  # noqa: PLC0415 -- only for --help
+
+    names = f"; {setting.env[0]}" if setting.env else ""
+    return f"{help_text(setting)} (default {default_text(setting)}{names})".replace("%", "%%")
+
+
+def build_parser(prog: str, *, with_help: bool) -> FlagParser:
+    """The parser of every setting's flag; ``with_help`` adds ``--help`` and its texts."""
+    parser = FlagParser(
+        prog=prog,
+        usage=f"{prog} [flags]",
+        add_help=with_help,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    add_settings(parser, with_help=with_help)
+    return parser
+
+
+def read_flags(argv: Sequence[str]) -> Given:
+    """What ``argv`` says; raises ConfigError for anything that is not a known flag with its value."""
+    parser = build_parser("epp", with_help=False)
+    namespace = argparse.Namespace(given=Given())
+    _, unknown = parser.parse_known_args([_long(word) for word in argv], namespace)
+    if unknown:
+        raise ConfigError(_unknown(unknown[0]))
+    given: Given = namespace.given
+    return given
+
+
+def _long(word: str) -> str:
+    """Go's ``-flag`` as ``--flag``."""
+    return f"-{word}" if _GO_SPELLING.fullmatch(word) and not re.fullmatch(r"-v\d+", word) else word
+
+
+def _unknown(word: str) -> str:
+    if not word.startswith("-"):
+        return f"There is nothing to do with {word!r}: settings are given as --flag=value."
+    name = word.lstrip("-").partition("=")[0]
+    close = difflib.get_close_matches(name, list(_names()), n=1)
+    hint = f"; did you mean --{close[0]}?" if close else "."
+    return f"There is no flag --{name}{hint}"
+
+
+def _names() -> Iterable[str]:
+    return (setting.flag for setting in SETTINGS if setting.flag)
