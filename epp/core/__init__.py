@@ -1,0 +1,1 @@
+"""Decisions: pure, given the time as an argument."""

@@ -12,7 +12,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+def _no_labels() -> Mapping[str, str]:
+    return MappingProxyType({})
 
 
 class Role(StrEnum):
@@ -57,7 +59,7 @@ class Endpoint:
     engine: EngineKind = EngineKind.VLLM
     dp_size: int = 1
     """Number of data-parallel ranks behind this address."""
-    labels: Mapping[str, str] = field(default=_NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=_no_labels)
     kv_events: str | None = None
     """ZMQ address rank 0 publishes KV events on (``tcp://ip:port``); rank r uses port + r. For
     TensorRT-LLM an ``http://`` URL. None: the worker publishes nothing."""

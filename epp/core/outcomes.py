@@ -43,8 +43,10 @@ class Picked:
     """The ledger entry that must be ended exactly once with ``finish``; None: nothing booked."""
     reason: str = ""
     """One line: why this endpoint."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """More ``envoy.lb`` dynamic metadata."""
+    response_headers: HeaderPairs = ()
+    """For the client, with the head of the response."""
 
 
 class DropReason(StrEnum):

@@ -33,18 +33,23 @@ class ChatPrompt:
     """A conversation to be rendered by the model's chat template."""
 
     messages: Sequence[JsonObject]
-    """As the template expects them: ``role``, ``content``, ``tool_calls`` …"""
+    """As the engine hands them to the template, but for ``content``, whose final form depends on the
+    template: a string (one text part), or a list of parts: ``{"type": "text", "text": …}``, or a bare marker
+    like ``{"type": "image_url"}`` for what is no text. ``[]``: no content."""
     tools: Sequence[JsonObject] | None = None
     documents: Sequence[JsonObject] | None = None
     add_generation_prompt: bool = True
     continue_final_message: bool = False
-    template_kwargs: JsonObject = field(default_factory=dict)
+    template_kwargs: JsonObject = field(default_factory=dict[str, Any])
     """``chat_template_kwargs`` of the request."""
     template: str | None = None
     """A named template of the model, or None for the default choice. Never template source text."""
     add_special_tokens: bool = False
     multimodal: bool = False
     """True: the messages hold non-text parts; text after the first of them cannot be matched."""
+    joins_system: bool = False
+    """True (Messages API): if the template refuses a system message beyond the first, the engine joins all
+    of them, in order and without a separator, into one leading system message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,10 @@ class NvExt:
     preferred_taints: tuple[tuple[str, float], ...] = ()
     overrides: RouterOverrides = RouterOverrides()
     use_raw_prompt: bool = False
+    ttft_target_ms: float | None = None
+    """Time to first token the client hopes for."""
+    itl_target_ms: float | None = None
+    """Time between output tokens the client hopes for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,10 +133,12 @@ class ApplyReport:
 
     stored_blocks: int = 0
     removed_blocks: int = 0
+    """Not those of which another copy is left."""
     cleared: int = 0
     ignored: tuple[tuple[str, int], ...] = ()
-    """(reason, count): ``orphan``, ``duplicate``, ``block-size``, ``kind``, ``locality``, ``hash-form``,
-    ``unknown-type``, ``malformed``, ``unknown-hash``, ``capacity``."""
+    """(reason, count), ordered by reason: ``orphan``, ``duplicate``, ``block-size``, ``kind``,
+    ``locality``, ``hash-form``, ``unknown-type``, ``malformed``, ``unknown-hash``, ``capacity``,
+    ``unknown-worker``."""
     block_tokens: int = 0
     """The worker's block size as now known; 0: still unknown."""
     prefill_done: tuple[PrefillDone, ...] = ()
@@ -245,7 +247,8 @@ class CandidateTerms:
     request_blocks: int
     """Blocks of the prompt, the partial tail included."""
     cached_tokens: int
-    """Prompt tokens resident in any tier (the run's length in tokens)."""
+    """Prompt tokens resident in any tier that the engine will reuse: the run, without the prompt's last
+    token, which is always computed."""
     uncached_tokens: float
     """Tokens to compute, tiers weighted by their load cost (effective prefill tokens)."""
     active_prefill_tokens: int
@@ -272,15 +275,16 @@ class Selection:
     """The prefill worker of a split request."""
     prompt_tokens: int
     cached_tokens: int
-    """Resident prompt tokens on the worker that prefills."""
+    """Resident prompt tokens that the worker that prefills will reuse."""
     best_cached_tokens: int
-    """The longest resident run any candidate had."""
+    """The most any candidate had."""
     block_tokens: int
     """Block size of the worker that prefills."""
     uncached_tokens: float
     cost: float
     predicted_ttft_s: float
-    candidates: tuple[CandidateTerms, ...] = ()
+    candidates: Sequence[CandidateTerms] = ()
+    """Every candidate's terms, if ``explain`` was set; may be made only when read."""
 
 
 class NoChoice(StrEnum):
@@ -328,6 +332,35 @@ class RouterStats:
     predicted_blocks: int
     memory_bytes: int
     """What the router holds; 0: not measured by this implementation."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterOptions:
+    """Bounds and priors of a router; fixed for its life."""
+
+    max_workers: int = 4096
+    max_blocks: int = 16_000_000
+    """Resident (worker, rank, block) triples; a stored block beyond it is ignored as ``capacity``."""
+    max_bookings: int = 1_000_000
+    predicted_ttl_s: float = 120.0
+    """How long a block sent to a worker without events is believed to stay there."""
+    default_block_tokens: int = 16
+    """Block size assumed, for load arithmetic and predicted blocks, while a worker's is unknown."""
+    default_prefill_tokens_per_s: float = 8000.0
+    """Prior of the prefill rate until any rank's was learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPayload:
+    """One engine message, read; what a decoder injected into a router returns. It never raises."""
+
+    events: tuple[KvEvent, ...]
+    rank: int | None
+    """Data-parallel rank named by the message; None: not named. The caller's target decides."""
+    ts: float
+    """The engine's wall-clock seconds; 0: not given."""
+    ignored: tuple[tuple[str, int], ...] = ()
+    """(reason, count) of what the decoder dropped, with the reasons of :class:`ApplyReport`."""
 
 
 class UnknownBookingError(KeyError):
