@@ -1,0 +1,1 @@
+"""Bytes to core types and back; total parsers of foreign data."""
