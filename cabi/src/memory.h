@@ -1,0 +1,32 @@
+/** The one door to the heap: counted, bounded against overflow, replaceable for tests. */
+#ifndef EPP_MEMORY_H
+#define EPP_MEMORY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "epp.h"
+
+typedef struct epp_memory {
+    epp_allocator allocator;
+    atomic_size_t used_bytes;
+} epp_memory;
+
+/** `allocator` NULL: the C library's. */
+void epp_memory_init(epp_memory *memory, const epp_allocator *allocator);
+
+/** Grow, shrink, make (`block` NULL) or drop (`new_bytes` 0) one allocation. NULL when there is no room,
+ *  the old block then being as it was; NULL also after dropping. */
+void *epp_memory_resize(epp_memory *memory, void *block, size_t old_bytes, size_t new_bytes);
+
+/** Make `*array` of `item_bytes`-sized items hold at least `needed`, growing by a quarter so that large
+ *  arrays waste little. False: no room, nothing changed. */
+bool epp_memory_grow(epp_memory *memory, void **array, uint32_t *capacity, uint64_t needed,
+                     size_t item_bytes);
+
+/** Drop an array made by `epp_memory_grow`. */
+void epp_memory_drop(epp_memory *memory, void **array, uint32_t *capacity, size_t item_bytes);
+
+#endif
