@@ -1,0 +1,1 @@
+"""Pull of the model servers' metrics pages."""
