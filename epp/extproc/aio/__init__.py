@@ -1,0 +1,1 @@
+"""The ext_proc door on grpc.aio."""
