@@ -1,0 +1,1 @@
+"""One request from parsed headers and body to a choice."""
