@@ -1,0 +1,1 @@
+"""Simulated engines, vocabularies and harnesses, for tests, the demo and plugin authors."""
