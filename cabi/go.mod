@@ -1,0 +1,3 @@
+module github.com/llm-endpoint-picker/epp/cabi
+
+go 1.24
