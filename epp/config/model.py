@@ -154,7 +154,7 @@ class TokenizeConfig:
 
 @dataclass(frozen=True, slots=True)
 class CostConfig:
-    """Weights of the ``kv`` policy (``dynamo.md`` formula; see epp.core.router.CostParams)."""
+    """Weights of the ``kv`` policy (Dynamo's cost function; see epp.core.router.CostParams)."""
 
     overlap_credit: float = 1.0
     """Blocks credited per block resident on the device; 0 ignores the cache."""

@@ -96,16 +96,17 @@ class ActiveRequests:
             self._close(request, _WORKER_GONE, ResponseFacts(), now_s)
 
     def renew_held(self, now_s: float) -> None:
-        """Renew the lease of every booking whose stream is open, and let go of those nobody waits for."""
-        for booking in [b for b, (_, until_s) in self._lingering.items() if until_s <= now_s]:
-            del self._lingering[booking]
-            self._release(booking)
+        """Renew the lease of every booking whose stream is open."""
         for booking, request in self._by_booking.items():
             if request.held:
                 self._renew(booking, now_s)
 
     def expire(self, now_s: float) -> None:
-        """Drop bookings whose lease ended: detached ones that went quiet, or streams that were lost."""
+        """Drop bookings whose late event never came, and those whose lease ended: detached ones that went
+        quiet, or streams that were lost."""
+        for booking in [b for b, (_, until_s) in self._lingering.items() if until_s <= now_s]:
+            del self._lingering[booking]
+            self._release(booking)
         for booking in self._router.expire(now_s):
             self._metrics.expired()
             request = self._by_booking.get(booking)

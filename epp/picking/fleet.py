@@ -105,19 +105,28 @@ class Fleet:
 
     def apply_payload(self, target: WorkerRank, payload: bytes, now_s: float) -> ApplyReport:
         """Apply one engine message to the index."""
-        report = self.router.apply_payload(target, payload, now_s)
-        if _BLOCK_SIZE in dict(report.ignored) and self._learn_anew(target, decode(payload).events):
-            report = self.router.apply_payload(target, payload, now_s)
-        return self._applied(target, report, now_s)
+        return self._apply(
+            target,
+            lambda: self.router.apply_payload(target, payload, now_s),
+            lambda: decode(payload).events,
+            now_s,
+        )
 
     def apply(self, target: WorkerRank, events: Sequence[KvEvent], now_s: float) -> ApplyReport:
         """Apply events that came in another form than engine messages."""
-        report = self.router.apply(target, events, now_s)
-        if _BLOCK_SIZE in dict(report.ignored) and self._learn_anew(target, events):
-            report = self.router.apply(target, events, now_s)
-        return self._applied(target, report, now_s)
+        return self._apply(target, lambda: self.router.apply(target, events, now_s), lambda: events, now_s)
 
-    def _applied(self, target: WorkerRank, report: ApplyReport, now_s: float) -> ApplyReport:
+    def _apply(
+        self,
+        target: WorkerRank,
+        apply: Callable[[], ApplyReport],
+        read: Callable[[], Sequence[KvEvent]],
+        now_s: float,
+    ) -> ApplyReport:
+        """``apply``, a second time if the worker's block size had to be learnt from what ``read`` gives."""
+        report = apply()
+        if _BLOCK_SIZE in dict(report.ignored) and self._learn_anew(target, read()):
+            report = apply()
         state = self.states.get(target.worker_id)
         if state is not None:
             state.last_event_s = now_s

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from epp.config.kinds import whole
 from epp.config.tree import Fields
@@ -22,21 +23,21 @@ def _shuffled(scored: Sequence[Scored], rng: SplitMix64) -> list[Scored]:
     return shuffled
 
 
-def _listed(fields: Fields, default: int) -> int:
-    listed: int = fields.scalar("maxNumOfEndpoints", _LISTED, default)
-    return listed
-
-
 @dataclass(frozen=True, slots=True)
-class MaxScorePicker:
-    """``max-score-picker``: best first, ties in random order."""
+class _Listing:
+    """What every picker is told: how many to list."""
 
     listed: int = 1
 
     @classmethod
-    def from_fields(cls, fields: Fields, listed: int) -> "MaxScorePicker":
-        """Parameter ``maxNumOfEndpoints``."""
-        return cls(_listed(fields, listed))
+    def from_fields(cls, fields: Fields, listed: int) -> Self:
+        """Parameter ``maxNumOfEndpoints``; ``listed`` when it is not given."""
+        return cls(fields.scalar("maxNumOfEndpoints", _LISTED, listed))
+
+
+@dataclass(frozen=True, slots=True)
+class MaxScorePicker(_Listing):
+    """``max-score-picker``: best first, ties in random order."""
 
     def pick(
         self,
@@ -49,15 +50,8 @@ class MaxScorePicker:
 
 
 @dataclass(frozen=True, slots=True)
-class RandomPicker:
+class RandomPicker(_Listing):
     """``random-picker``: anyone, scores ignored."""
-
-    listed: int = 1
-
-    @classmethod
-    def from_fields(cls, fields: Fields, listed: int) -> "RandomPicker":
-        """Parameter ``maxNumOfEndpoints``."""
-        return cls(_listed(fields, listed))
 
     def pick(
         self,
@@ -70,20 +64,13 @@ class RandomPicker:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightedRandomPicker:
+class WeightedRandomPicker(_Listing):
     """``weighted-random-picker``: drawn with probability proportional to the score.
 
     A-Res (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006): the greatest keys
     ``u^(1/w)`` win. Compared as ``ln(u) / w``, which orders the same and does not underflow. Scores of
     zero come last, in random order.
     """
-
-    listed: int = 1
-
-    @classmethod
-    def from_fields(cls, fields: Fields, listed: int) -> "WeightedRandomPicker":
-        """Parameter ``maxNumOfEndpoints``."""
-        return cls(_listed(fields, listed))
 
     def pick(
         self,

@@ -22,7 +22,7 @@ async def test_a_stream_ends_its_booking_once() -> None:
     spine.picker.finish(picked, Ending.COMPLETED, DONE)
     spine.picker.finish(picked, Ending.ERROR, DONE)
     assert (running(spine), len(spine.active)) == (0, 0)
-    spine.active.renew_held(spine.now_s + 1)
+    spine.active.expire(spine.now_s + 1)
     assert spine.router.stats().bookings == 0
     (shown,) = spine.recent.newest(1)
     assert (shown["ended"], shown["duration_ms"]) == ("completed", 2500.0)
