@@ -7,7 +7,6 @@ token boundaries in every byte-level BPE, so the text tokenizes back to the ids 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 
 import xxhash
 
@@ -15,8 +14,8 @@ from epp.testing.engine.ids import TokenIds, ids
 from epp.testing.words import COMMON_WORDS
 
 _OPENINGS = ("The", "In", "This", "It", "We", "There", "For", "When")
-_BANK_WORDS = 4096
-_SHORTEST, _LONGEST = 12, 160
+_MEAN_WORDS = 86
+"""Of an answer that nothing bounds; its length is geometrically distributed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +30,36 @@ class AnswerBook:
     """All the answers of one seed. ``encode`` maps text to ids without special tokens."""
 
     def __init__(self, encode: Callable[[str], TokenIds], seed: int) -> None:
-        random = Random(seed)
         self._seed = seed
-        words = [random.choice(COMMON_WORDS) for _ in range(_BANK_WORDS)]
-        pieces = [encode(" " + word) for word in words]
-        self._bank = ids(token for piece in pieces for token in piece)
-        starts = ids()
-        position = 0
-        for piece in pieces:
-            starts.append(position)
-            position += len(piece)
-        self._starts = starts
-        self._openings = [encode(opening) for opening in _OPENINGS]
+        self._words = _best([encode(" " + word) for word in COMMON_WORDS])
+        self._openings = _best([encode(opening) for opening in _OPENINGS])
+        self._spoken = frozenset(piece[-1] for piece in (*self._words, *self._openings))
 
     def answer(
         self, prompt: TokenIds, max_tokens: int, *, ignore_eos: bool = False, least: int = 0
     ) -> Answer:
         """The answer to ``prompt``, at most ``max_tokens`` and (if the bound allows) at least ``least``
         tokens long; ``ignore_eos`` makes it exactly ``max_tokens``."""
-        draw = Random(xxhash.xxh3_64_intdigest(prompt.tobytes(), seed=self._seed))
-        natural = max(least, draw.randint(_SHORTEST, _LONGEST))
-        wanted = max_tokens if ignore_eos else min(max_tokens, natural)
-        tokens = ids(draw.choice(self._openings))
-        start = self._starts[draw.randrange(len(self._starts))]
-        while len(tokens) < wanted:
-            tokens += self._bank[start : start + wanted - len(tokens)]
-            start = 0
-        stopped = wanted < max_tokens or (natural == max_tokens and not ignore_eos)
-        return Answer(tokens[:wanted], "stop" if stopped else "length")
+        state = xxhash.xxh3_64(prompt.tobytes(), seed=self._seed)
+        begun = bool(prompt) and prompt[-1] in self._spoken
+        tokens = ids()
+        while len(tokens) < max_tokens:
+            draw = state.intdigest()
+            if _ends(draw) and tokens and len(tokens) >= least and not ignore_eos:
+                return Answer(tokens, "stop")
+            choices = self._words if tokens or begun else self._openings
+            piece = choices[(draw >> 16) % len(choices)]
+            tokens += piece
+            state.update(piece.tobytes())
+        natural = len(tokens) == max_tokens and len(tokens) >= least and _ends(state.intdigest())
+        return Answer(tokens[:max_tokens], "stop" if natural and not ignore_eos else "length")
+
+
+def _ends(draw: int) -> bool:
+    return draw % _MEAN_WORDS == 0
+
+
+def _best(pieces: list[TokenIds]) -> list[TokenIds]:
+    """Those that are one token, if they are enough to speak with; else all."""
+    single = [piece for piece in pieces if len(piece) == 1]
+    return single if len(single) * 4 >= len(pieces) else pieces

@@ -31,6 +31,15 @@ def test_answers_tokenize_back_to_their_ids(tokenizer: EngineTokenizer) -> None:
         assert again[:-3] == answer.tokens[: len(again) - 3], "all but a word cut at the end"
 
 
+@pytest.mark.parametrize("broken_at", [1, 7, 29])
+def test_an_answer_goes_on_where_it_broke_off(tokenizer: EngineTokenizer, broken_at: int) -> None:
+    book = AnswerBook(lambda text: tokenizer.encode(text, special=False), 3)
+    prompt = tokenizer.encode("A question.", special=False)
+    whole = book.answer(prompt, 30, ignore_eos=True).tokens
+    rest = book.answer(prompt + whole[:broken_at], 30 - broken_at, ignore_eos=True).tokens
+    assert whole[:broken_at] + rest == whole
+
+
 def test_messages_a_template_refuses_are_a_prompt_error(tokenizer: EngineTokenizer) -> None:
     with pytest.raises(PromptError, match="chat template"):
         tokenizer.chat([{"role": "user", "content": "x"}], {"continue_final_message": True,
