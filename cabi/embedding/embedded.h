@@ -25,11 +25,12 @@ int epp_embedded_select(uint64_t picker, const epp_request_input *input, epp_req
                         epp_embedded_error *error);
 int epp_embedded_finish(uint64_t picker, uint64_t booking, int ending, epp_embedded_error *error);
 int epp_embedded_renew(uint64_t picker, uint64_t booking, epp_embedded_error *error);
+int epp_embedded_metrics(uint64_t picker, epp_request_text *page, epp_embedded_error *error);
 int epp_embedded_close(uint64_t picker, epp_embedded_error *error);
 /* python: end */
 
 /* c: begin */
-/** Memory that `epp_request_free_result` gives back; NULL: there is none. */
+/** Memory that `epp_request_free_result` and `epp_request_free_text` give back; NULL: there is none. */
 void *epp_embedded_allocate(size_t n_bytes);
 /** Write a sentence that is ended by NUL, cut between characters. */
 void epp_embedded_say(epp_embedded_error *error, const char *sentence);

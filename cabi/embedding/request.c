@@ -61,6 +61,12 @@ void epp_request_free_result(epp_request_result *result) {
     result->struct_size = size;
 }
 
+void epp_request_free_text(epp_request_text *text) {
+    if (text == NULL) return;
+    free((void *)text->bytes);
+    *text = (epp_request_text){NULL, 0};
+}
+
 /* --- for the embedded program ------------------------------------------------------------------------- */
 
 void *epp_embedded_allocate(size_t n_bytes) { return malloc(n_bytes); }
@@ -195,6 +201,17 @@ epp_request_status epp_request_renew(epp_request_picker picker, uint64_t booking
     epp_embedded_error room = room_of(error, error_capacity);
     if (nothing_open(&room)) return EPP_REQUEST_E_CLOSED;
     return answered(epp_embedded_renew(picker, booking, &room), &room);
+}
+
+epp_request_status epp_request_metrics(epp_request_picker picker, epp_request_text *page, char *error,
+                                       size_t error_capacity) {
+    epp_embedded_error room = room_of(error, error_capacity);
+    if (page == NULL) return wrong(&room, "The place for the page is NULL.");
+    if (nothing_open(&room)) return EPP_REQUEST_E_CLOSED;
+    epp_request_text filled = {NULL, 0};
+    const epp_request_status status = answered(epp_embedded_metrics(picker, &filled, &room), &room);
+    if (status == EPP_REQUEST_OK) *page = filled;
+    return status;
 }
 
 epp_request_status epp_request_close(epp_request_picker picker, char *error, size_t error_capacity) {

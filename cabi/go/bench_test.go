@@ -1,23 +1,29 @@
 package epp_test
 
 import (
+	"encoding/binary"
+	"fmt"
 	"testing"
 
 	epp "github.com/llm-endpoint-picker/epp/cabi/go"
 )
 
+// tests/bench/core.py reads the names below: what is measured, then its sizes.
 const (
 	benchWorkers = 64
 	benchTokens  = 8192
+	benchBlocks  = 64
 )
 
-// warmFleet is 64 workers that hold different lengths of one prompt.
-func warmFleet(b *testing.B, tokens []uint32) *epp.Router {
+// warmFleet is workers that hold different lengths of one prompt.
+func warmFleet(b *testing.B, workers int, tokens []uint32) *epp.Router {
 	b.Helper()
-	ids := names(benchWorkers, 1)
+	ids := names(workers, 1)
 	router := fleet(b, ids...)
 	for i, id := range ids {
-		store(b, router, id, tokens[:len(tokens)*(i+1)/benchWorkers])
+		n := len(tokens) / blockTokens * (i + 1) / workers
+		stored := epp.Stored{Hashes: names(n, 1), Tokens: tokens[:n*blockTokens], BlockTokens: blockTokens}
+		must(router.ApplyStored(id, 0, stored, at(0)))(b)
 	}
 	return router
 }
@@ -32,27 +38,34 @@ func BenchmarkBlockHashes8192Tokens(b *testing.B) {
 	}
 }
 
-func BenchmarkSelectWorker8192Tokens64Workers(b *testing.B) {
+func BenchmarkSelect(b *testing.B) {
+	for _, length := range []int{512, 2048, 8192, 32768} {
+		for _, workers := range []int{4, 64, 512} {
+			b.Run(fmt.Sprintf("%d_tokens_%d_workers", length, workers), func(b *testing.B) {
+				tokens := prompt(length, 1)
+				router, request := warmFleet(b, workers, tokens), &epp.Request{Tokens: tokens, Now: at(0)}
+				b.ReportAllocs()
+				for b.Loop() {
+					must(router.SelectWorker(request))(b)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkSelectExplained8192Tokens64Workers(b *testing.B) {
 	tokens := prompt(benchTokens, 1)
-	router, request := warmFleet(b, tokens), &epp.Request{Tokens: tokens, Now: at(0)}
+	router := warmFleet(b, benchWorkers, tokens)
+	request := &epp.Request{Tokens: tokens, Now: at(0), Explain: true}
 	b.ReportAllocs()
 	for b.Loop() {
 		must(router.SelectWorker(request))(b)
 	}
 }
 
-func BenchmarkSelectWorkerExplained8192Tokens64Workers(b *testing.B) {
+func BenchmarkSelectParallel(b *testing.B) {
 	tokens := prompt(benchTokens, 1)
-	router, request := warmFleet(b, tokens), &epp.Request{Tokens: tokens, Now: at(0), Explain: true}
-	b.ReportAllocs()
-	for b.Loop() {
-		must(router.SelectWorker(request))(b)
-	}
-}
-
-func BenchmarkSelectWorkerParallel(b *testing.B) {
-	tokens := prompt(benchTokens, 1)
-	router := warmFleet(b, tokens)
+	router := warmFleet(b, benchWorkers, tokens)
 	b.RunParallel(func(pb *testing.PB) {
 		request := &epp.Request{Tokens: tokens, Now: at(0)}
 		for pb.Next() {
@@ -61,9 +74,9 @@ func BenchmarkSelectWorkerParallel(b *testing.B) {
 	})
 }
 
-func BenchmarkReserveAndFree2048Tokens64Workers(b *testing.B) {
+func BenchmarkReserveAndFree(b *testing.B) {
 	tokens := prompt(2048, 1)
-	router, request := warmFleet(b, tokens), &epp.Request{Tokens: tokens, Now: at(0)}
+	router, request := warmFleet(b, benchWorkers, tokens), &epp.Request{Tokens: tokens, Now: at(0)}
 	b.ReportAllocs()
 	for b.Loop() {
 		must(router.SelectAndReserve(1, request))(b)
@@ -71,16 +84,54 @@ func BenchmarkReserveAndFree2048Tokens64Workers(b *testing.B) {
 	}
 }
 
-func BenchmarkApplyStoredAndCleared512Blocks(b *testing.B) {
-	tokens, hashes := prompt(benchTokens, 1), names(benchTokens/blockTokens, 1)
+func reportBlocks(b *testing.B) {
+	b.ReportMetric(float64(b.N*benchBlocks)/b.Elapsed().Seconds(), "blocks/s")
+}
+
+func BenchmarkApplyFlat(b *testing.B) {
+	tokens, hashes := prompt(benchBlocks*blockTokens, 1), names(benchBlocks, 1)
 	router := fleet(b, 1)
 	stored := epp.Stored{Hashes: hashes, Tokens: tokens, BlockTokens: blockTokens}
 	b.ReportAllocs()
 	for b.Loop() {
 		must(router.ApplyStored(1, 0, stored, at(0)))(b)
-		must(router.ApplyCleared(1, 0, at(0)))(b)
+		must(router.ApplyRemoved(1, 0, hashes, epp.TierDevice, at(0)))(b)
 	}
-	b.ReportMetric(float64(b.N*len(hashes))/b.Elapsed().Seconds(), "blocks/s")
+	reportBlocks(b)
+}
+
+// list begins a msgpack array.
+func list(message []byte, n int) []byte {
+	return binary.BigEndian.AppendUint16(append(message, 0xdc), uint16(n))
+}
+
+// storedMessage is an engine's message that stores one chain of blocks.
+func storedMessage(hashes []uint64, tokens []uint32) []byte {
+	text := func(message []byte, s string) []byte { return append(append(message, 0xa0|byte(len(s))), s...) }
+	message := append(list(append(list(nil, 2), 0), 1), 0x84)
+	message = list(text(text(text(message, "type"), "BlockStored"), "block_hashes"), len(hashes))
+	for _, hash := range hashes {
+		message = binary.BigEndian.AppendUint64(append(message, 0xcf), hash)
+	}
+	message = list(text(message, "token_ids"), len(tokens))
+	for _, token := range tokens {
+		message = binary.BigEndian.AppendUint32(append(message, 0xce), token)
+	}
+	return append(text(message, "block_size"), blockTokens)
+}
+
+func BenchmarkApplyMsgpack(b *testing.B) {
+	hashes := names(benchBlocks, 1)
+	message := storedMessage(hashes, prompt(benchBlocks*blockTokens, 1))
+	router := fleet(b, 1)
+	report := must(router.ApplyPayload(1, 0, message, at(0)))(b)
+	equal(b, "stored blocks", report.StoredBlocks, benchBlocks)
+	b.ReportAllocs()
+	for b.Loop() {
+		must(router.ApplyRemoved(1, 0, hashes, epp.TierDevice, at(0)))(b)
+		must(router.ApplyPayload(1, 0, message, at(0)))(b)
+	}
+	reportBlocks(b)
 }
 
 func BenchmarkStats(b *testing.B) { // what crossing into C costs

@@ -63,7 +63,7 @@ type DecodeProgress struct {
 	OutputBlocks uint64 // that this batch showed
 }
 
-// facts is where the library writes what an apply did; a router keeps it between calls.
+// facts is where the library writes what an apply did; a router keeps some between calls.
 type facts struct {
 	report         C.epp_report
 	done           []C.epp_prefill_done
@@ -74,9 +74,10 @@ type facts struct {
 // apply runs an applying call, again with more room for facts if it asks for some.
 func (r *Router) apply(op string, do func(handle *C.epp_router, f *facts) C.epp_status) (report Report, err error) {
 	err = r.call(op, func(handle *C.epp_router) C.epp_status {
-		f := &r.facts
+		f := r.facts.Get().(*facts)
+		defer r.facts.Put(f)
 		status := do(handle, f)
-		if status == C.EPP_E_BUFFER {
+		for status == C.EPP_E_BUFFER { // the rank has more bookings than room was made for
 			f.done = make([]C.epp_prefill_done, max(int(f.nDone), len(f.done)))
 			f.decode = make([]C.epp_decode_progress, max(int(f.nDecode), len(f.decode)))
 			status = do(handle, f)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -49,13 +50,11 @@ func set[T comparable](field *T, given T) {
 
 // Router knows workers, resident blocks and bookings, and chooses. Make one with NewRouter; do not copy it.
 type Router struct {
-	// One call at a time: the library has one lock, and a goroutine that waits here, rather than there, does
-	// not hold an operating-system thread.
-	mu       sync.Mutex
+	mu       sync.RWMutex  // held for reading by calls, for Close to wait: the library has locks of its own
 	handle   *C.epp_router // nil: closed
 	cleanup  runtime.Cleanup
-	facts    facts // room for what an apply tells
-	lastRows int   // how many Terms were told last
+	facts    sync.Pool    // of *facts: room for what an apply tells
+	lastRows atomic.Int64 // how many Terms were told last
 }
 
 // NewRouter makes a router that knows nothing. Errors: ErrArgument, ErrMemory, ErrABI.
@@ -68,7 +67,7 @@ func NewRouter(options Options) (*Router, error) {
 	if err := failure("NewRouter", C.epp_router_new(&c, &handle)); err != nil {
 		return nil, err
 	}
-	r := &Router{handle: handle}
+	r := &Router{handle: handle, facts: sync.Pool{New: func() any { return new(facts) }}}
 	r.cleanup = runtime.AddCleanup(r, freeHandle, handle)
 	return r, nil
 }
@@ -91,13 +90,13 @@ func (r *Router) Close() error {
 	return nil
 }
 
-// call runs one library call on the open router, alone.
+// call runs one library call on the open router, beside other calls.
 func (r *Router) call(op string, do func(handle *C.epp_router) C.epp_status) error {
 	if r == nil {
 		return &Error{Op: op, Status: ErrClosed}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	if r.handle == nil {
 		return &Error{Op: op, Status: ErrClosed}
 	}

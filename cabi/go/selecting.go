@@ -162,12 +162,12 @@ func (r *Router) choose(op string, booking uint64, request *Request) (Selection,
 func (r *Router) collectRows(
 	rows *[]Terms, write func(room *Terms, capacity C.size_t, n *C.size_t) C.epp_status,
 ) C.epp_status {
-	*rows = make([]Terms, r.lastRows)
+	*rows = make([]Terms, r.lastRows.Load())
 	status := collect(rows, write)
 	if status != C.EPP_OK {
 		*rows = nil
 	} else {
-		r.lastRows = len(*rows)
+		r.lastRows.Store(int64(len(*rows)))
 	}
 	return status
 }

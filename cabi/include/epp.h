@@ -15,7 +15,10 @@
  *            call that does not return EPP_OK leaves them as they were, except where EPP_E_BUFFER says else.
  *  Threads   Any thread may call anything on one router at any time, except that `epp_router_free` must be
  *            the last call. A router is internally synchronized; a call sees the state as it was between
- *            two other calls. Pure functions touch nothing but their arguments.
+ *            two other calls. Calls that only ask (a select without booking, measure, loads, stats, dump)
+ *            run side by side; bookings run beside dumps, and beside the long part of other questions;
+ *            batches of events run alone, and nobody waits for more than one of them. Pure functions touch
+ *            nothing but their arguments.
  *  Memory    Every pointer given to a call is borrowed for that call. Nothing returned must be freed but
  *            the router itself. `const T *p, size_t n_p`: n_p items, and p may be NULL when n_p is 0.
  *            A call that changes the router and returns an error has changed nothing.
@@ -101,7 +104,7 @@ size_t epp_hash_blocks_bound(size_t n_tokens, uint32_t block_tokens, uint32_t fl
  *  out_local    caller-owned, `epp_hash_blocks_bound` hashes of the blocks by themselves, or NULL.
  *  out_chain    caller-owned, as many sequence hashes: each names a block with all before it, or NULL.
  *  Returns EPP_OK, or EPP_E_ARGUMENT (block_tokens outside 1 .. 2^20, counts beyond n_mm_hashes, more than
- * *  65536 hashes in one block), or EPP_E_MEMORY (only blocks with mm hashes need some). Since ABI 1. */
+ *  65536 hashes in one block), or EPP_E_MEMORY (only blocks with mm hashes need some). Since ABI 1. */
 epp_status epp_hash_blocks(const void *tokens, size_t n_tokens, uint32_t block_tokens, uint64_t seed,
                            uint32_t flags, const uint32_t *mm_counts, const uint64_t *mm_hashes,
                            size_t n_mm_hashes, uint64_t *out_local, uint64_t *out_chain);
@@ -185,7 +188,8 @@ epp_status epp_router_set_load(epp_router *router, uint64_t worker_id, uint32_t 
                                const epp_load_sample *load);
 
 /** Forget every block of one rank, because its view can no longer be trusted. `n_dropped` counts them.
- *  Unknown worker or rank: 0. Since ABI 1. */
+ *  Unknown worker or rank: 0. Of a large index this is done in parts of about a millisecond, between which other
+ *  calls run; blocks that the same rank stores meanwhile may be forgotten too. Since ABI 1. */
 epp_status epp_router_drop_blocks(epp_router *router, uint64_t worker_id, uint32_t rank, size_t *n_dropped);
 
 /* --- 6. KV events ------------------------------------------------------------------------------------- */
@@ -489,13 +493,13 @@ epp_status epp_router_load(epp_router *router, double now_s, const void *bytes, 
 /* --- 11. Unstable calls: for this project's own tests; no binding sees them ------------------------------- */
 
 /** The door to the heap. `resize` makes (block NULL), grows, shrinks or drops (new_bytes 0) one allocation and
- *  returns NULL when there is no room, the old block then being as it was. Called under the router's lock. */
+ *  returns NULL when there is no room, the old block then being as it was. Called by several threads at once. */
 typedef struct epp_allocator {
     void *(*resize)(void *state, void *block, size_t old_bytes, size_t new_bytes);
     void *state;
 } epp_allocator;
 
-/** As `epp_router_new`, with all memory but the lock from `allocator`. */
+/** As `epp_router_new`, with all memory from `allocator`. */
 epp_status epp_router_new_with(const epp_options *options, const epp_allocator *allocator, epp_router **out);
 
 #ifdef __cplusplus

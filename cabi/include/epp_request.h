@@ -112,8 +112,9 @@ typedef struct epp_request_header {
     epp_request_text value;
 } epp_request_header;
 
-#define EPP_REQUEST_ASK_ONLY 1u /**< book nothing: `epp_request_finish` is not to be called */
-#define EPP_REQUEST_SUBSET 2u   /**< only the endpoints of `subset`, even if it is empty; not set: all */
+/** A question, not a request: nothing is booked, logged or counted, and `epp_request_finish` is not to be called. */
+#define EPP_REQUEST_ASK_ONLY 1u
+#define EPP_REQUEST_SUBSET 2u /**< only the endpoints of `subset`, even if it is empty; not set: all */
 
 /** One request as it came from the client. */
 typedef struct epp_request_input {
@@ -241,6 +242,18 @@ EPP_REQUEST_API epp_request_status epp_request_renew(epp_request_picker picker, 
 /** Release what a result owns and empty it; NULL, an empty result and a second call are fine. Works after
  *  the picker was closed. Since ABI 1. */
 EPP_REQUEST_API void epp_request_free_result(epp_request_result *result);
+
+/** The metrics of a picker, as the picker behind ext_proc serves them: a page in Prometheus's text format
+ *  (`text/plain; version=0.0.4`), names and meanings in docs/metrics.md. Each call takes some milliseconds;
+ *  a scrape every few seconds is what it is for.
+ *  page  filled on OK, and then to be given to `epp_request_free_text`; what it held before is not read.
+ *  Returns EPP_REQUEST_OK, E_ARGUMENT, E_MEMORY, E_CLOSED, E_DEADLINE (10 s), E_INTERNAL. Since ABI 1. */
+EPP_REQUEST_API epp_request_status epp_request_metrics(epp_request_picker picker, epp_request_text *page,
+                                                       char *error, size_t error_capacity);
+
+/** Release a text that a call has filled and empty it; NULL, an empty text and a second call are fine. Works
+ *  after the picker was closed. Since ABI 1. */
+EPP_REQUEST_API void epp_request_free_text(epp_request_text *text);
 
 /** Stop a picker: its threads end, its connections close, its bookings are forgotten. Calls that are
  *  running on it end with E_CLOSED. The interpreter stays for the next one.

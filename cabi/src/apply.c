@@ -259,9 +259,9 @@ epp_status epp_router_apply(epp_router *router, uint64_t worker_id, uint32_t ran
     if (!isfinite(now_s)) return EPP_E_ARGUMENT;
     for (size_t i = 0; i < n_events; i++)
         if (!event_is_valid(&batch, &events[i])) return EPP_E_ARGUMENT;
-    epp_lock(router);
+    epp_change_begin(router);
     const uint32_t slot = epp_find_slot(router, worker_id, rank);
     const epp_status status = epp_apply_batch(router, slot, now_s, &batch, nothing, results);
-    epp_unlock(router);
+    epp_change_end(router);
     return status;
 }

@@ -2,7 +2,7 @@
 //
 // It exports nothing to Go. Costs must come out bit for bit as in every other build of the core, so no
 // multiplication may be fused with an addition: with GCC the ISO mode asks for that (the flag itself,
-// -ffp-contract, is not among those that cgo lets a package set).
+// -ffp-contract, is not among those that cgo lets a package set), with clang a pragma in exact.h.
 package core
 
 /*

@@ -2,6 +2,7 @@
  * written there, and the build forbids contraction, so that every implementation gets the same bits. */
 #include <math.h>
 
+#include "exact.h"
 #include "pools.h"
 
 /* A prompt that evicts delays whoever wanted those blocks; decode load breaks near-ties; a prompt that does not
@@ -81,8 +82,8 @@ static double cost_of(const leg_facts *facts, const epp_candidate *c) {
     }
 }
 
-void epp_set_costs(epp_router *router, const epp_asked *asked, const epp_leg *leg) {
-    epp_candidate *candidates = epp_candidate_at(router, leg->first);
+void epp_set_costs(const epp_router *router, const epp_asked *asked, const epp_leg *leg) {
+    epp_candidate *candidates = epp_candidate_at(asked->question, leg->first);
     leg_facts facts = {
         .request = &asked->request, .phase = leg->phase, .unit = INFINITY, .least_load = UINT64_MAX};
     for (uint32_t i = 0; i < leg->n; i++) {
@@ -155,15 +156,15 @@ static uint32_t better_of_two(const epp_candidate *candidates, uint32_t n, uint6
     return candidates[second].cost < candidates[first].cost ? second : first;
 }
 
-uint32_t epp_choose(const epp_router *router, const epp_asked *asked, const epp_leg *leg, uint64_t *random,
-                    double *weights) {
-    const epp_candidate *candidates = epp_candidate_at(router, leg->first);
+uint32_t epp_choose(const epp_router *router, const epp_asked *asked, const epp_leg *leg, uint64_t *random) {
+    const epp_candidate *candidates = epp_candidate_at(asked->question, leg->first);
     const uint32_t policy = asked->request.policy;
     if (policy == EPP_POLICY_ROUND_ROBIN) return (uint32_t)(router->turns[leg->phase] % leg->n);
     if (leg->n == 1) return 0;
     if (policy == EPP_POLICY_RANDOM) return below(random, leg->n);
     if (policy == EPP_POLICY_POWER_OF_TWO) return better_of_two(candidates, leg->n, random);
     if (asked->request.temperature > 0.0 && policy != EPP_POLICY_LEAST_LOADED)
-        return softmax(candidates, leg->n, asked->request.temperature, random, weights);
+        return softmax(candidates, leg->n, asked->request.temperature, random,
+                       asked->question->weights.items);
     return least(candidates, leg->n, random);
 }

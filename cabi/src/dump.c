@@ -142,8 +142,8 @@ static size_t write_snapshot(const epp_router *router, double now_s, uint8_t *by
     return length + EPP_SNAPSHOT_CHECKSUM_BYTES;
 }
 
-static epp_status dump_locked(epp_router *router, double now_s, uint8_t *bytes, size_t capacity,
-                              size_t *n_bytes) {
+static epp_status dump_reading(epp_router *router, double now_s, uint8_t *bytes, size_t capacity,
+                               size_t *n_bytes) {
     const size_t needed = bound(router);
     if (needed > capacity) {
         *n_bytes = needed;
@@ -160,8 +160,10 @@ static epp_status dump_locked(epp_router *router, double now_s, uint8_t *bytes, 
 
 epp_status epp_router_dump(epp_router *router, double now_s, void *bytes, size_t capacity, size_t *n_bytes) {
     if (!isfinite(now_s)) return EPP_E_ARGUMENT;
-    epp_lock(router);
-    const epp_status status = dump_locked(router, now_s, bytes, capacity, n_bytes);
-    epp_unlock(router);
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    epp_read_begin(&router->residency, lane);
+    const epp_status status = dump_reading(router, now_s, bytes, capacity, n_bytes);
+    epp_read_end(&router->residency, lane);
+    epp_lane_give(&router->lanes, lane);
     return status;
 }

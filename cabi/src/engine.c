@@ -1,6 +1,5 @@
 #include "engine.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,9 +16,9 @@ enum {
 /* What became of an event: kept, or the reason to leave it out. */
 enum { KEPT = -1, NO_MEMORY = -2 };
 
-/** Decoding one payload; arrays are the router's scratch, filled up to the counts. */
+/** Decoding one payload; the message's arrays are filled up to the counts. */
 typedef struct decoder {
-    epp_router *router;
+    epp_message *message;
     uint64_t *groups;
     size_t n_events, n_hashes, n_tokens;
     epp_contents contents;
@@ -81,10 +80,10 @@ static bool read_names(decoder *to, epp_reader *reader, fields *out) {
         out->mistyped = true;
         return true;
     }
-    if (!epp_scratch_grow(to->router, &to->router->event_hashes, to->n_hashes + header.number,
+    if (!epp_scratch_grow(to->message->memory, &to->message->hashes, to->n_hashes + header.number,
                           sizeof(uint64_t)))
         return false;
-    uint64_t *names = (uint64_t *)to->router->event_hashes.items + to->n_hashes;
+    uint64_t *names = (uint64_t *)to->message->hashes.items + to->n_hashes;
     for (uint64_t i = 0; i < header.number; i++) {
         if (epp_mp_read_unsigned(reader, &names[i])) continue;
         const epp_mp_value name = epp_mp_read(reader);
@@ -115,10 +114,10 @@ static bool read_tokens(decoder *to, epp_reader *reader, fields *out) {
         out->mistyped = true;
         return true;
     }
-    if (!epp_scratch_grow(to->router, &to->router->event_tokens, to->n_tokens + header.number,
+    if (!epp_scratch_grow(to->message->memory, &to->message->tokens, to->n_tokens + header.number,
                           sizeof(uint32_t)))
         return false;
-    uint8_t *tokens = (uint8_t *)((uint32_t *)to->router->event_tokens.items + to->n_tokens);
+    uint8_t *tokens = (uint8_t *)((uint32_t *)to->message->tokens.items + to->n_tokens);
     for (uint64_t i = 0; i < header.number; i++) {
         uint64_t token = 0;
         if (!epp_mp_read_unsigned(reader, &token)) {
@@ -284,9 +283,10 @@ static bool is_here(epp_mp_value locality) {
     return locality.kind != EPP_MP_TEXT || text_is_any_case(locality, "LOCAL");
 }
 
-static bool has_group(epp_mp_value group) {
-    return group.kind == EPP_MP_INTEGER && !group.negative && group.number < MAX_GROUPS;
-}
+static bool has_group(epp_mp_value group) { return group.kind == EPP_MP_INTEGER; }
+
+/** Groups are remembered as a bit each; of others nothing can be told, so they are left out. */
+static bool is_remembered(epp_mp_value group) { return !group.negative && group.number < MAX_GROUPS; }
 
 /** The adapter's name; `room` holds one that is made of a number. An empty or null one is no adapter. */
 static epp_mp_value adapter_of(const fields *f, char room[ADAPTER_BYTES]) {
@@ -304,10 +304,11 @@ static epp_mp_value adapter_of(const fields *f, char room[ADAPTER_BYTES]) {
 
 /** Add the event and keep what its lists appended. */
 static int keep(decoder *to, const fields *f, epp_event event) {
-    if (!epp_scratch_grow(to->router, &to->router->events, to->n_events + 1, sizeof event)) return NO_MEMORY;
+    if (!epp_scratch_grow(to->message->memory, &to->message->events, to->n_events + 1, sizeof event))
+        return NO_MEMORY;
     event.first_hash = to->n_hashes;
     event.n_blocks = f->n_hashes;
-    ((epp_event *)to->router->events.items)[to->n_events++] = event;
+    ((epp_event *)to->message->events.items)[to->n_events++] = event;
     to->n_hashes += f->n_hashes;
     return KEPT;
 }
@@ -350,6 +351,7 @@ static int keep_stored(decoder *to, const fields *f) {
 /** Judge a stored event, in the order in which reasons take precedence. */
 static int take_stored(decoder *to, const fields *f) {
     if (!f->has_hashes || !f->has_tokens || !f->has_size) return EPP_IGNORED_MALFORMED;
+    if (has_group(f->group) && !is_remembered(f->group)) return EPP_IGNORED_KIND;
     if (!is_main_kind(f->kind)) {
         if (has_group(f->group)) *to->groups |= UINT64_C(1) << f->group.number;
         return EPP_IGNORED_KIND;
@@ -361,7 +363,8 @@ static int take_stored(decoder *to, const fields *f) {
 
 static int take_removed(decoder *to, const fields *f) {
     if (!f->has_hashes) return EPP_IGNORED_MALFORMED;
-    if (has_group(f->group) && *to->groups >> f->group.number & 1) return EPP_IGNORED_KIND;
+    if (has_group(f->group) && (!is_remembered(f->group) || *to->groups >> f->group.number & 1))
+        return EPP_IGNORED_KIND;
     if (!is_here(f->locality)) return EPP_IGNORED_LOCALITY;
     if (f->names_are_bytes) return EPP_IGNORED_HASH_FORM;
     return keep(to, f, (epp_event){.kind = EPP_EVENT_REMOVED, .tier = tier_of(f->medium)});
@@ -449,10 +452,10 @@ static void refuse(epp_batch *batch, uint64_t ignored[EPP_IGNORED_COUNT]) {
     ignored[EPP_IGNORED_MALFORMED] = 1;
 }
 
-bool epp_decode_payload(epp_router *router, const void *payload, size_t n_payload, uint64_t *groups,
+bool epp_decode_payload(epp_message *message, const void *payload, size_t n_payload, uint64_t *groups,
                         epp_batch *batch, uint64_t ignored[EPP_IGNORED_COUNT]) {
     uint64_t seen_groups = *groups;
-    decoder to = {.router = router, .groups = &seen_groups, .contents = {.router = router}};
+    decoder to = {.message = message, .groups = &seen_groups, .contents = {.message = message}};
     const epp_reader reader = {.at = payload, .end = (const uint8_t *)payload + n_payload};
     const decoded result = n_payload ? decode_message(&to, reader, ignored) : DECODED_MALFORMED;
     if (result == DECODED_NO_MEMORY) return false;
@@ -462,41 +465,16 @@ bool epp_decode_payload(epp_router *router, const void *payload, size_t n_payloa
     }
     *groups = seen_groups;
     *batch = (epp_batch){
-        .events = router->events.items,
+        .events = message->events.items,
         .n_events = to.n_events,
-        .hashes = router->event_hashes.items,
+        .hashes = message->hashes.items,
         .n_hashes = to.n_hashes,
-        .tokens = router->event_tokens.items,
+        .tokens = message->tokens.items,
         .n_tokens = to.n_tokens,
-        .mm_counts = to.contents.any ? router->event_mm_counts.items : NULL,
+        .mm_counts = to.contents.any ? message->mm_counts.items : NULL,
         .n_mm_counts = to.contents.n_counts,
-        .mm_hashes = router->event_mm_hashes.items,
+        .mm_hashes = message->mm_hashes.items,
         .n_mm_hashes = to.contents.n_hashes,
     };
     return true;
-}
-
-static epp_status apply_locked(epp_router *router, uint32_t slot, double now_s, const void *payload,
-                               size_t n_payload, epp_apply_results results) {
-    uint64_t ignored[EPP_IGNORED_COUNT] = {0};
-    uint64_t groups = slot == EPP_NONE ? 0 : epp_slot_at(router, slot)->foreign_groups;
-    epp_batch batch;
-    if (!epp_decode_payload(router, payload, n_payload, &groups, &batch, ignored)) return EPP_E_MEMORY;
-    const epp_status status = epp_apply_batch(router, slot, now_s, &batch, ignored, results);
-    if (status == EPP_OK && slot != EPP_NONE) epp_slot_at(router, slot)->foreign_groups = groups;
-    return status;
-}
-
-epp_status epp_router_apply_payload(epp_router *router, uint64_t worker_id, uint32_t rank, double now_s,
-                                    const void *payload, size_t n_payload, epp_report *report,
-                                    epp_prefill_done *done, size_t done_capacity, size_t *n_done,
-                                    epp_decode_progress *decode, size_t decode_capacity, size_t *n_decode) {
-    const epp_apply_results results = {report,          done,    done_capacity, n_done, decode,
-                                       decode_capacity, n_decode};
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
-    epp_lock(router);
-    const uint32_t slot = epp_find_slot(router, worker_id, rank);
-    const epp_status status = apply_locked(router, slot, now_s, payload, n_payload, results);
-    epp_unlock(router);
-    return status;
 }

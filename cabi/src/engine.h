@@ -15,7 +15,9 @@
  *    AllBlocksCleared
  *
  *  kv_cache_spec_kind other than null, full_attention, mla_attention, sink_full_attention: `kind`, and the group is
- *  remembered, because a removal names only its group. locality other than null or LOCAL: `locality`. An adapter is
+ *  remembered, because a removal names only its group. A group outside 0 .. 63, of which no memory is kept: `kind`
+ *  too, whatever it holds. lora_id as a text: at most 256 bytes, else malformed. Names of media and localities
+ *  are compared without regard to ASCII case. locality other than null or LOCAL: `locality`. An adapter is
  *  lora_name, else "lora-id:N". extra_keys hold, per block, null or a list: the adapter's name first, then a thing
  *  for each image, and on the first block of a sequence the cache salt, its last text unless the next block
  *  has it too; everything else becomes a content hash, so that tokens alone do not match it. */
@@ -25,8 +27,8 @@
 #include "apply.h"
 #include "msgpack.h"
 
-/** Decode into the router's scratch. `groups` remembers the slot's foreign groups. False: no memory. */
-bool epp_decode_payload(epp_router *router, const void *payload, size_t n_payload, uint64_t *groups,
+/** Decode into a message. `groups` remembers the slot's foreign groups. False: no memory. */
+bool epp_decode_payload(epp_message *message, const void *payload, size_t n_payload, uint64_t *groups,
                         epp_batch *batch, uint64_t ignored[EPP_IGNORED_COUNT]);
 
 #endif

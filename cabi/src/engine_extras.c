@@ -46,14 +46,14 @@ static uint64_t content_hash(epp_reader item) {
 }
 
 static bool add_hash(epp_contents *to, uint64_t hash) {
-    if (!epp_scratch_grow(to->router, &to->router->event_mm_hashes, to->n_hashes + 1, sizeof hash))
+    if (!epp_scratch_grow(to->message->memory, &to->message->mm_hashes, to->n_hashes + 1, sizeof hash))
         return false;
-    ((uint64_t *)to->router->event_mm_hashes.items)[to->n_hashes++] = hash;
+    ((uint64_t *)to->message->mm_hashes.items)[to->n_hashes++] = hash;
     return true;
 }
 
 static uint32_t *counts_of(const epp_contents *to) {
-    return (uint32_t *)to->router->event_mm_counts.items + to->n_counts;
+    return (uint32_t *)to->message->mm_counts.items + to->n_counts;
 }
 
 /* --- extra_keys ------------------------------------------------------------------------------------ */
@@ -179,7 +179,7 @@ epp_extras_result epp_read_extras(const epp_extras *extras, epp_mp_value adapter
     const size_t before = to->n_hashes;
     epp_extras_result result = EPP_EXTRAS_OK;
     *salt = (epp_mp_value){.kind = EPP_MP_NIL};
-    if (!epp_scratch_grow(to->router, &to->router->event_mm_counts, to->n_counts + n_blocks,
+    if (!epp_scratch_grow(to->message->memory, &to->message->mm_counts, to->n_counts + n_blocks,
                           sizeof(uint32_t)))
         return EPP_EXTRAS_NO_MEMORY;
     if (n_blocks) memset(counts_of(to), 0, n_blocks * sizeof(uint32_t));

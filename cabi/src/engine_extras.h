@@ -16,9 +16,9 @@ typedef enum epp_extras_result {
     EPP_EXTRAS_NO_MEMORY
 } epp_extras_result;
 
-/** Where content hashes go: the router's scratch, and how much of it is in use. */
+/** Where content hashes go, and how much of it is in use. */
 typedef struct epp_contents {
-    epp_router *router;
+    epp_message *message;
     size_t n_counts, n_hashes;
     bool any;
 } epp_contents;

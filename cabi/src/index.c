@@ -227,10 +227,12 @@ double epp_index_due_s(const epp_index *index, uint32_t slot, uint32_t block) {
 /* --- pieces of a change ---------------------------------------------------------------------------- */
 
 static bool add_plane(epp_index *index, uint32_t block, uint32_t slot, uint32_t plane) {
+    index->changes++;
     return epp_holders_add(&index->holders, index->memory, &block_at(index, block)->holders, slot, plane);
 }
 
 static void remove_plane(epp_index *index, uint32_t block, uint32_t slot, uint32_t plane) {
+    index->changes++;
     epp_holders_remove(&index->holders, index->memory, &block_at(index, block)->holders, slot, plane);
 }
 
@@ -442,14 +444,28 @@ epp_removed epp_index_remove(epp_index *index, uint32_t slot, uint64_t name, uin
     return EPP_REMOVED;
 }
 
-uint32_t epp_index_drop_slot(epp_index *index, uint32_t slot) {
-    const uint32_t dropped = index->slot_pairs[slot];
-    for (uint32_t id = 0; id < index->blocks.used && index->slot_pairs[slot] > 0; id++) {
+/** Forget up to `most` pairs of a slot among the `n` blocks from `*at`, which becomes where to go on. */
+static uint32_t drop_range(epp_index *index, uint32_t slot, uint32_t *at, uint32_t n, uint32_t most) {
+    const uint32_t before = index->slot_pairs[slot], used = index->blocks.used;
+    const uint32_t end = n < used - *at ? *at + n : used;
+    uint32_t id = *at;
+    for (; id < end && index->slot_pairs[slot] > 0 && before - index->slot_pairs[slot] < most; id++) {
         if (block_at(index, id)->seed == EPP_NONE) continue;
         const uint32_t planes = planes_of(index, id, slot);
         if (planes) forget_pair(index, slot, id, planes);
     }
-    return dropped;
+    *at = id < used && index->slot_pairs[slot] > 0 ? id : EPP_NONE;
+    return before - index->slot_pairs[slot];
+}
+
+uint32_t epp_index_drop_slot(epp_index *index, uint32_t slot) {
+    uint32_t at = 0;
+    return drop_range(index, slot, &at, UINT32_MAX, UINT32_MAX);
+}
+
+uint32_t epp_index_drop_some(epp_index *index, uint32_t slot, uint32_t *at) {
+    enum { LOOKED_AT = 1 << 18, FORGOTTEN = 1 << 11 };
+    return drop_range(index, slot, at, LOOKED_AT, FORGOTTEN);
 }
 
 /* --- what we predict ------------------------------------------------------------------------------- */

@@ -49,6 +49,7 @@ typedef struct epp_index {
     epp_memory *memory;
     uint64_t max_pairs;
     uint64_t n_pairs, n_copies;
+    uint64_t changes; /* of who holds what */
     uint32_t n_blocks, n_guesses;
     uint32_t *slot_pairs;   /* per slot: pairs */
     uint32_t *slot_aliases; /* per slot: aliases, to pass the look-up when there are none */
@@ -118,6 +119,10 @@ epp_removed epp_index_remove(epp_index *index, uint32_t slot, uint64_t name, uin
 
 /** Forget all of a slot; returns how many pairs that were. */
 uint32_t epp_index_drop_slot(epp_index *index, uint32_t slot);
+
+/** Forget a part of a slot, in about a millisecond. `*at` is 0 at first and then as the call before left it; it is
+ *  EPP_NONE when nothing is left. Returns how many pairs that were. */
+uint32_t epp_index_drop_some(epp_index *index, uint32_t slot, uint32_t *at);
 
 /** Believe until `due_s` that `slot` holds these blocks. Room must have been reserved. */
 void epp_index_predict(epp_index *index, uint32_t slot, const uint64_t *chain, uint32_t n, uint32_t seed_id,

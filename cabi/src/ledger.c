@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "epp.h"
+#include "exact.h"
 
 enum { RATE_MIN_SAMPLES = 3 };
 
@@ -51,10 +52,25 @@ void epp_ledger_open(epp_ledger *ledger, uint32_t slot, bool has_events) {
     };
 }
 
+/** Keep `best_rate` when the rate of an open book was `before` and is `now`. */
+static void rate_changed(epp_ledger *ledger, double before, double now) {
+    if (now >= ledger->best_rate) {
+        ledger->best_rate = now;
+        return;
+    }
+    if (before < ledger->best_rate) return;
+    ledger->best_rate = 0.0;
+    for (uint32_t slot = 0; slot < ledger->books_capacity; slot++) {
+        const epp_book *book = &ledger->books[slot];
+        if (book->open && book->learnt_tokens_per_s > ledger->best_rate)
+            ledger->best_rate = book->learnt_tokens_per_s;
+    }
+}
+
 void epp_ledger_close(epp_ledger *ledger, uint32_t slot) {
     assert(ledger->books[slot].active_requests == 0);
     ledger->books[slot].open = false;
-    ledger->best_rate_stale = true;
+    rate_changed(ledger, ledger->books[slot].learnt_tokens_per_s, 0.0);
 }
 
 static bool reserve_estimate(epp_ledger *ledger, uint32_t more) {
@@ -220,7 +236,7 @@ static void learn_rate(epp_ledger *ledger, epp_book *book, uint64_t load_tokens,
     book->rate_samples++;
     if (book->rate_samples >= RATE_MIN_SAMPLES && book->rate_seconds > 0.0)
         book->learnt_tokens_per_s = book->rate_tokens / book->rate_seconds;
-    ledger->best_rate_stale = true;
+    rate_changed(ledger, known, book->learnt_tokens_per_s);
 }
 
 static void finish_prefill(epp_ledger *ledger, uint32_t at, double at_s, bool learn) {
@@ -236,16 +252,7 @@ static void finish_prefill(epp_ledger *ledger, uint32_t at, double at_s, bool le
     if (book->last_done_s < at_s) book->last_done_s = at_s;
 }
 
-double epp_ledger_fallback_rate(epp_ledger *ledger) {
-    if (ledger->best_rate_stale) {
-        ledger->best_rate = 0.0;
-        for (uint32_t slot = 0; slot < ledger->books_capacity; slot++) {
-            if (!ledger->books[slot].open) continue;
-            const double rate = ledger->books[slot].learnt_tokens_per_s;
-            if (rate > ledger->best_rate) ledger->best_rate = rate;
-        }
-        ledger->best_rate_stale = false;
-    }
+double epp_ledger_fallback_rate(const epp_ledger *ledger) {
     return ledger->best_rate > 0.0 ? ledger->best_rate : ledger->default_tokens_per_s;
 }
 

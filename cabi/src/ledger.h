@@ -48,9 +48,8 @@ typedef struct epp_book {
 typedef struct epp_ledger {
     epp_memory *memory;
     double default_tokens_per_s;
-    double best_rate; /* of all books; meaningful unless best_rate_stale */
-    bool best_rate_stale;
-    epp_book *books; /* by slot */
+    double best_rate; /* learnt, of all open books; 0: none */
+    epp_book *books;  /* by slot */
     uint32_t books_capacity;
     epp_pool bookings;
     uint32_t n_bookings;
@@ -136,7 +135,7 @@ void epp_ledger_seen(epp_ledger *ledger, uint32_t slot, uint64_t hash, uint64_t 
                      double now_s, epp_told *told);
 
 /** What stands in for a rate that is not learnt. */
-double epp_ledger_fallback_rate(epp_ledger *ledger);
+double epp_ledger_fallback_rate(const epp_ledger *ledger);
 
 static inline uint64_t epp_whole_blocks(uint64_t units) { return (units + EPP_BLOCK_UNITS / 2) >> 16; }
 

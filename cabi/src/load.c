@@ -159,9 +159,9 @@ epp_status epp_router_load(epp_router *router, double now_s, const void *bytes, 
     if (status != EPP_OK) return status;
     if (!blocks_are_valid(&from)) return EPP_E_FORMAT;
     epp_load_report loaded = {0};
-    epp_lock(router);
+    epp_write_begin(&router->residency);
     const epp_status result = load_locked(router, now_s, &from, &loaded);
-    epp_unlock(router);
+    epp_write_end(&router->residency);
     if (result == EPP_OK) *report = loaded;
     return result;
 }

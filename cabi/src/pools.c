@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "exact.h"
 #include "pools.h"
 
 static bool has_taint(const epp_worker_entry *worker, uint64_t name) {
@@ -53,16 +54,16 @@ static bool somebody_serves(const epp_router *router) {
     return false;
 }
 
-static bool reserve(epp_router *router) {
-    epp_question *question = &router->question;
+static bool reserve(const epp_router *router, epp_question *question) {
+    epp_memory *memory = question->memory;
     const uint32_t ranks = router->n_ranks;
-    return epp_scratch_grow(router, &question->allowed, router->workers.used, sizeof(uint8_t)) &&
-           epp_scratch_grow(router, &question->serve, ranks, sizeof(uint32_t)) &&
-           epp_scratch_grow(router, &question->prefill, ranks, sizeof(uint32_t));
+    return epp_scratch_grow(memory, &question->allowed, router->workers.used, sizeof(uint8_t)) &&
+           epp_scratch_grow(memory, &question->serve, ranks, sizeof(uint32_t)) &&
+           epp_scratch_grow(memory, &question->prefill, ranks, sizeof(uint32_t));
 }
 
-static void mark_allowed(epp_router *router, const epp_asked *asked) {
-    uint8_t *allowed = router->question.allowed.items;
+static void mark_allowed(const epp_router *router, const epp_asked *asked) {
+    uint8_t *allowed = asked->question->allowed.items;
     const bool some = asked->request.flags & EPP_REQUEST_CANDIDATES;
     if (router->workers.used) memset(allowed, !some, router->workers.used);
     for (size_t i = 0; some && i < asked->n_candidates; i++) {
@@ -80,8 +81,8 @@ static uint32_t add_ranks(const epp_worker_entry *worker, int32_t rank, uint32_t
     return n + worker->spec.dp_size;
 }
 
-static void fill(epp_router *router, const epp_asked *asked) {
-    epp_question *question = &router->question;
+static void fill(const epp_router *router, const epp_asked *asked) {
+    epp_question *question = asked->question;
     const epp_request *request = &asked->request;
     const bool pin = request->flags & EPP_REQUEST_PIN, prefill_pin = request->flags & EPP_REQUEST_PREFILL_PIN;
     question->n_serve = question->n_prefill = 0;
@@ -101,14 +102,14 @@ static void fill(epp_router *router, const epp_asked *asked) {
     }
 }
 
-epp_status epp_find_pools(epp_router *router, const epp_asked *asked) {
+epp_status epp_find_pools(const epp_router *router, const epp_asked *asked) {
     if (!somebody_serves(router)) return EPP_NO_WORKERS;
     const epp_status status = check_pins(router, &asked->request);
     if (status != EPP_OK) return status;
-    if (!reserve(router)) return EPP_E_MEMORY;
+    if (!reserve(router, asked->question)) return EPP_E_MEMORY;
     mark_allowed(router, asked);
     fill(router, asked);
-    const epp_question *question = &router->question;
+    const epp_question *question = asked->question;
     const bool prefill_pin = asked->request.flags & EPP_REQUEST_PREFILL_PIN;
     return question->n_serve == 0 || (prefill_pin && question->n_prefill == 0) ? EPP_NO_CANDIDATES : EPP_OK;
 }

@@ -1,125 +1,144 @@
 /* One request put to the router's state: every candidate's numbers (docs/algorithms.md section 4.1).
- * Reads only. Working memory is kept in router->question. */
+ *
+ * Reads only, step by step as router.h names them: hashing needs no hold on the router; who may serve and what they
+ * hold is found beside other readers; a booking counts costs alone, for they change with every booking. */
 #include <assert.h>
 #include <string.h>
 
 #include "blocks.h"
+#include "exact.h"
 #include "pools.h"
 
 /* --- the prompt in each block size ----------------------------------------------------------------- */
 
-static const epp_prompt_chain *find_chain(const epp_router *router, uint32_t block_tokens) {
-    const epp_prompt_chain *chains = router->question.chains.items;
-    for (uint32_t i = 0; i < router->question.n_chains; i++)
+static epp_prompt_chain *find_chain(const epp_question *question, uint32_t block_tokens) {
+    epp_prompt_chain *chains = question->chains.items;
+    for (uint32_t i = 0; i < question->n_chains; i++)
         if (chains[i].block_tokens == block_tokens) return &chains[i];
     return NULL;
 }
 
-const uint64_t *epp_prompt_hashes(const epp_router *router, uint32_t block_tokens, uint32_t *n) {
-    const epp_prompt_chain *chain = find_chain(router, block_tokens);
+const uint64_t *epp_prompt_hashes(const epp_question *question, uint32_t block_tokens, uint32_t *n) {
+    const epp_prompt_chain *chain = find_chain(question, block_tokens);
     assert(chain != NULL);
     *n = chain->n;
-    return (const uint64_t *)router->question.hashes.items + chain->first;
+    return (const uint64_t *)question->hashes.items + chain->first;
 }
 
-/** Hash the prompt in a size, unless that is done. */
-static bool add_chain(epp_router *router, const epp_asked *asked, uint32_t block_tokens) {
-    epp_question *question = &router->question;
-    if (find_chain(router, block_tokens)) return true;
+/** Name a size in which the prompt is needed, unless that is done; `epp_ask_hash` hashes it. */
+static bool add_chain(const epp_asked *asked, uint32_t block_tokens) {
+    epp_question *question = asked->question;
+    if (find_chain(question, block_tokens)) return true;
     const uint32_t n = asked->n_tokens / block_tokens;
-    if (!epp_scratch_grow(router, &question->hashes, (uint64_t)question->n_hashes + n, sizeof(uint64_t)) ||
-        !epp_scratch_grow(router, &question->chains, (uint64_t)question->n_chains + 1,
+    if (!epp_scratch_grow(question->memory, &question->hashes, (uint64_t)question->n_hashes + n,
+                          sizeof(uint64_t)) ||
+        !epp_scratch_grow(question->memory, &question->chains, (uint64_t)question->n_chains + 1,
                           sizeof(epp_prompt_chain)))
         return false;
     ((epp_prompt_chain *)question->chains.items)[question->n_chains++] =
         (epp_prompt_chain){.block_tokens = block_tokens, .n = n, .first = question->n_hashes};
-    if (n)
-        epp_chain_blocks(asked->tokens, n, block_tokens, asked->request.namespace_seed, NULL,
-                         (uint64_t *)question->hashes.items + question->n_hashes);
     question->n_hashes += n;
     return true;
+}
+
+bool epp_ask_hash(const epp_asked *asked) {
+    epp_question *question = asked->question;
+    const epp_prompt_chain *chains = question->chains.items;
+    const bool any = question->n_hashed < question->n_chains;
+    for (; question->n_hashed < question->n_chains; question->n_hashed++) {
+        const epp_prompt_chain *chain = &chains[question->n_hashed];
+        if (chain->n)
+            epp_chain_blocks(asked->tokens, chain->n, chain->block_tokens, asked->request.namespace_seed,
+                             NULL, (uint64_t *)question->hashes.items + chain->first);
+    }
+    return any;
 }
 
 static uint32_t block_tokens_of(const epp_router *router, uint32_t slot) {
     return epp_effective_block_tokens(router, epp_worker_at(router, epp_slot_at(router, slot)->worker));
 }
 
+static bool add_chains(const epp_router *router, const epp_asked *asked, const uint32_t *slots, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        if (!add_chain(asked, block_tokens_of(router, slots[i]))) return false;
+    return true;
+}
+
 /* --- runs ------------------------------------------------------------------------------------------ */
 
 static uint32_t n_words(const epp_router *router) { return router->slots.used / 64 + 1; }
 
-static bool reserve_runs(epp_router *router) {
-    epp_question *question = &router->question;
+static bool reserve_runs(const epp_router *router, epp_question *question) {
+    epp_memory *memory = question->memory;
     const uint32_t slots = router->slots.used, words = n_words(router);
-    return epp_scratch_grow(router, &question->live, 3 * (uint64_t)words, sizeof(uint64_t)) &&
-           epp_scratch_grow(router, &question->live_words, words, sizeof(uint32_t)) &&
-           epp_scratch_grow(router, &question->pending, slots, sizeof(uint32_t)) &&
-           epp_scratch_grow(router, &question->runs, slots, sizeof(epp_runs)) &&
-           epp_scratch_grow(router, &question->reach, slots, sizeof(epp_runs));
+    return epp_scratch_grow(memory, &question->live, 3 * (uint64_t)words, sizeof(uint64_t)) &&
+           epp_scratch_grow(memory, &question->live_words, words, sizeof(uint32_t)) &&
+           epp_scratch_grow(memory, &question->pending, slots, sizeof(uint32_t)) &&
+           epp_scratch_grow(memory, &question->runs, slots, sizeof(epp_runs)) &&
+           epp_scratch_grow(memory, &question->reach, slots, sizeof(epp_runs));
 }
 
-static void walk(epp_router *router, uint32_t block_tokens, const uint32_t *pending, epp_runs *runs) {
-    epp_question *question = &router->question;
+static void walk(const epp_router *router, const epp_question *question, uint32_t block_tokens,
+                 const uint32_t *pending, epp_runs *runs) {
     uint32_t n = 0;
-    const uint64_t *chain = epp_prompt_hashes(router, block_tokens, &n);
+    const uint64_t *chain = epp_prompt_hashes(question, block_tokens, &n);
     epp_index_walk(&router->index, chain, n, question->live.items, n_words(router),
                    question->live_words.items, pending, runs);
 }
 
-static void set_live(epp_router *router, uint32_t slot) {
-    ((uint64_t *)router->question.live.items)[slot / 64] |= UINT64_C(1) << (slot % 64);
+static void set_live(const epp_question *question, uint32_t slot) {
+    ((uint64_t *)question->live.items)[slot / 64] |= UINT64_C(1) << (slot % 64);
 }
 
-static void clear_live(epp_router *router) {
-    memset(router->question.live.items, 0, n_words(router) * sizeof(uint64_t));
+static void clear_live(const epp_router *router, const epp_question *question) {
+    memset(question->live.items, 0, n_words(router) * sizeof(uint64_t));
 }
 
 /** Runs of a pool, one walk for each block size in it. */
-static bool find_runs(epp_router *router, const epp_asked *asked, const uint32_t *slots, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++)
-        if (!add_chain(router, asked, block_tokens_of(router, slots[i]))) return false;
-    const epp_prompt_chain *chains = router->question.chains.items;
-    for (uint32_t c = 0; c < router->question.n_chains; c++) {
+static void find_runs(const epp_router *router, const epp_question *question, const uint32_t *slots,
+                      uint32_t n) {
+    const epp_prompt_chain *chains = question->chains.items;
+    for (uint32_t c = 0; c < question->n_chains; c++) {
         bool any = false;
-        clear_live(router);
+        clear_live(router, question);
         for (uint32_t i = 0; i < n; i++) {
             if (block_tokens_of(router, slots[i]) != chains[c].block_tokens) continue;
-            set_live(router, slots[i]);
+            set_live(question, slots[i]);
             any = true;
         }
-        if (any) walk(router, chains[c].block_tokens, NULL, router->question.runs.items);
+        if (any) walk(router, question, chains[c].block_tokens, NULL, question->runs.items);
     }
-    return true;
 }
 
 /** How many first blocks of the prompt will be resident when the prefills booked on a slot are done. */
-static uint32_t pending_run(const epp_router *router, uint32_t slot) {
+static uint32_t pending_run(const epp_router *router, const epp_question *question, uint32_t slot) {
     if (router->ledger.books[slot].unfinished == 0) return 0;
     uint32_t n = 0;
-    const uint64_t *chain = epp_prompt_hashes(router, block_tokens_of(router, slot), &n);
+    const uint64_t *chain = epp_prompt_hashes(question, block_tokens_of(router, slot), &n);
     return epp_chains_follow(&router->ledger.chains, epp_pending_tree(slot), chain, n).matched;
 }
 
 /** Runs that count pending blocks as resident; most slots have none beyond what is resident. */
-static void find_reach(epp_router *router, const uint32_t *slots, uint32_t n) {
-    const epp_runs *runs = router->question.runs.items;
-    epp_runs *reach = router->question.reach.items;
-    uint32_t *pending = router->question.pending.items;
+static void find_reach(const epp_router *router, const epp_question *question, const uint32_t *slots,
+                       uint32_t n) {
+    const epp_runs *runs = question->runs.items;
+    epp_runs *reach = question->reach.items;
+    uint32_t *pending = question->pending.items;
     bool any = false;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t slot = slots[i];
         reach[slot] = runs[slot];
-        pending[slot] = pending_run(router, slot);
+        pending[slot] = pending_run(router, question, slot);
         any |= pending[slot] > runs[slot].device;
     }
-    const epp_prompt_chain *chains = router->question.chains.items;
-    for (uint32_t c = 0; any && c < router->question.n_chains; c++) {
-        clear_live(router);
+    const epp_prompt_chain *chains = question->chains.items;
+    for (uint32_t c = 0; any && c < question->n_chains; c++) {
+        clear_live(router, question);
         for (uint32_t i = 0; i < n; i++)
             if (pending[slots[i]] > runs[slots[i]].device &&
                 block_tokens_of(router, slots[i]) == chains[c].block_tokens)
-                set_live(router, slots[i]);
-        walk(router, chains[c].block_tokens, pending, reach);
+                set_live(question, slots[i]);
+        walk(router, question, chains[c].block_tokens, pending, reach);
     }
 }
 
@@ -146,7 +165,7 @@ static double progress_tokens(const epp_router *router, const epp_book *book, do
 }
 
 /** How long the queue and the prompt itself will take. */
-static void set_rate(epp_router *router, epp_candidate *candidate, double now_s) {
+static void set_rate(const epp_router *router, epp_candidate *candidate, double now_s) {
     const epp_book *book = &router->ledger.books[candidate->slot];
     const double rate = candidate->learnt_tokens_per_s > 0.0 ? candidate->learnt_tokens_per_s
                                                              : epp_ledger_fallback_rate(&router->ledger);
@@ -156,7 +175,7 @@ static void set_rate(epp_router *router, epp_candidate *candidate, double now_s)
     candidate->own_s = candidate->work_tokens / rate;
 }
 
-static void describe(epp_router *router, const epp_asked *asked, uint32_t phase, uint32_t slot,
+static void describe(const epp_router *router, const epp_asked *asked, uint32_t phase, uint32_t slot,
                      epp_candidate *out) {
     const epp_request *request = &asked->request;
     const epp_book *book = &router->ledger.books[slot];
@@ -166,9 +185,9 @@ static void describe(epp_router *router, const epp_asked *asked, uint32_t phase,
     const epp_worker_entry *worker = epp_worker_at(router, epp_slot_at(router, slot)->worker);
     const uint32_t block_tokens = epp_effective_block_tokens(router, worker);
     uint32_t full = 0;
-    const uint64_t *chain = epp_prompt_hashes(router, block_tokens, &full);
-    const epp_runs runs = ((const epp_runs *)router->question.runs.items)[slot];
-    const epp_runs reach = pending_counts ? ((const epp_runs *)router->question.reach.items)[slot] : runs;
+    const uint64_t *chain = epp_prompt_hashes(asked->question, block_tokens, &full);
+    const epp_runs runs = ((const epp_runs *)asked->question->runs.items)[slot];
+    const epp_runs reach = pending_counts ? ((const epp_runs *)asked->question->reach.items)[slot] : runs;
     *out = (epp_candidate){
         .slot = slot,
         .worker = epp_slot_at(router, slot)->worker,
@@ -194,16 +213,18 @@ static void describe(epp_router *router, const epp_asked *asked, uint32_t phase,
     if (epp_predicts(request)) set_rate(router, out, request->now_s);
 }
 
-static bool add_leg(epp_router *router, const epp_asked *asked, uint32_t phase, const uint32_t *slots,
+static bool add_leg(const epp_router *router, const epp_asked *asked, uint32_t phase, const uint32_t *slots,
                     uint32_t n) {
-    epp_question *question = &router->question;
+    epp_question *question = asked->question;
+    epp_memory *memory = question->memory;
     const uint32_t first = question->n_candidates;
-    if (!epp_scratch_grow(router, &question->candidates, (uint64_t)first + n, sizeof(epp_candidate)) ||
-        !epp_scratch_grow(router, &question->weights, n, sizeof(double)))
+    if (!epp_scratch_grow(memory, &question->candidates, (uint64_t)first + n, sizeof(epp_candidate)) ||
+        !epp_scratch_grow(memory, &question->weights, n, sizeof(double)))
         return false;
-    if (asked->request.policy == EPP_POLICY_TTFT && phase != EPP_PHASE_DECODE) find_reach(router, slots, n);
+    if (asked->request.policy == EPP_POLICY_TTFT && phase != EPP_PHASE_DECODE)
+        find_reach(router, question, slots, n);
     for (uint32_t i = 0; i < n; i++)
-        describe(router, asked, phase, slots[i], epp_candidate_at(router, first + i));
+        describe(router, asked, phase, slots[i], epp_candidate_at(question, first + i));
     question->n_candidates += n;
     const epp_leg leg = {.phase = phase, .first = first, .n = n};
     epp_set_costs(router, asked, &leg);
@@ -220,45 +241,88 @@ uint64_t epp_usable_tokens(uint64_t prompt_tokens, uint32_t run_blocks, uint32_t
     return run < most ? run : most;
 }
 
-static uint64_t most_cached_tokens(const epp_router *router, uint64_t prompt_tokens) {
-    const epp_question *question = &router->question;
+static uint64_t most_cached_tokens(const epp_router *router, const epp_asked *asked) {
+    const epp_question *question = asked->question;
     const uint32_t *slots = question->serve.items;
     const epp_runs *runs = question->runs.items;
     uint64_t most = 0;
     for (uint32_t i = 0; i < question->n_serve; i++) {
         const uint64_t tokens =
-            epp_usable_tokens(prompt_tokens, runs[slots[i]].disk, block_tokens_of(router, slots[i]));
+            epp_usable_tokens(asked->n_tokens, runs[slots[i]].disk, block_tokens_of(router, slots[i]));
         if (tokens > most) most = tokens;
     }
     return most;
 }
 
-/** Whether prefill and decode go to different workers. */
-static bool splits(const epp_router *router, const epp_asked *asked) {
+/** Whether prefill and decode go to different workers if the prompt is cached little enough. */
+static bool may_split(const epp_asked *asked) {
     const epp_request *request = &asked->request;
-    if (router->question.n_prefill == 0) return false;
-    if (request->flags & EPP_REQUEST_PREFILL_PIN) return true;
-    return request->flags & EPP_REQUEST_DISAGG && asked->n_tokens >= request->disagg_min_prompt_tokens &&
-           asked->n_tokens - most_cached_tokens(router, asked->n_tokens) >=
-               request->disagg_min_uncached_tokens;
+    return asked->question->n_prefill > 0 &&
+           (request->flags & EPP_REQUEST_PREFILL_PIN ||
+            (request->flags & EPP_REQUEST_DISAGG && asked->n_tokens >= request->disagg_min_prompt_tokens));
 }
 
-epp_status epp_ask(epp_router *router, const epp_asked *asked) {
-    epp_question *question = &router->question;
-    question->n_hashes = question->n_chains = question->n_candidates = question->n_legs = 0;
+static bool splits(const epp_router *router, const epp_asked *asked) {
+    const epp_request *request = &asked->request;
+    if (!may_split(asked)) return false;
+    return request->flags & EPP_REQUEST_PREFILL_PIN ||
+           asked->n_tokens - most_cached_tokens(router, asked) >= request->disagg_min_uncached_tokens;
+}
+
+/* --- the steps ------------------------------------------------------------------------------------- */
+
+static epp_state_version version_of(const epp_router *router) {
+    return (epp_state_version){.index = router->index.changes, .fleet = router->fleet_changes};
+}
+
+epp_status epp_ask_begin(const epp_router *router, const epp_asked *asked) {
+    epp_question *question = asked->question;
+    question->n_hashes = question->n_chains = question->n_hashed = 0;
+    const uint32_t usual = question->usual_block_tokens;
+    if (!add_chain(asked, usual ? usual : router->options.default_block_tokens)) return EPP_E_MEMORY;
+    (void)epp_ask_hash(asked);
+    return EPP_OK;
+}
+
+epp_status epp_ask_who(const epp_router *router, const epp_asked *asked) {
+    epp_question *question = asked->question;
     const epp_status status = epp_find_pools(router, asked);
     if (status != EPP_OK) return status;
+    const uint32_t *serve = question->serve.items;
+    if (!add_chains(router, asked, serve, question->n_serve)) return EPP_E_MEMORY;
+    if (may_split(asked) && !add_chains(router, asked, question->prefill.items, question->n_prefill))
+        return EPP_E_MEMORY;
+    question->usual_block_tokens = block_tokens_of(router, serve[0]);
+    return EPP_OK;
+}
+
+epp_status epp_ask_held(const epp_router *router, const epp_asked *asked) {
+    epp_question *question = asked->question;
+    if (!reserve_runs(router, question)) return EPP_E_MEMORY;
+    find_runs(router, question, question->serve.items, question->n_serve);
+    question->splits = splits(router, asked);
+    if (question->splits) find_runs(router, question, question->prefill.items, question->n_prefill);
+    question->seen = version_of(router);
+    return EPP_OK;
+}
+
+bool epp_ask_is_fresh(const epp_router *router, const epp_asked *asked) {
+    const epp_state_version now = version_of(router), seen = asked->question->seen;
+    return now.index == seen.index && now.fleet == seen.fleet;
+}
+
+epp_status epp_ask_costs(const epp_router *router, const epp_asked *asked) {
+    epp_question *question = asked->question;
+    const epp_request *request = &asked->request;
     uint32_t *serve = question->serve.items, *prefill = question->prefill.items;
-    if (!reserve_runs(router) || !find_runs(router, asked, serve, question->n_serve)) return EPP_E_MEMORY;
-    const bool split = splits(router, asked);
-    question->n_serve = epp_leave_out_busy(router, &asked->request, serve, question->n_serve);
-    if (split)
-        question->n_prefill = epp_leave_out_busy(router, &asked->request, prefill, question->n_prefill);
-    if (question->n_serve == 0 || (split && question->n_prefill == 0)) return EPP_OVERLOADED;
-    if (!split)
+    question->n_candidates = question->n_legs = 0;
+    question->n_serve = epp_leave_out_busy(router, request, serve, question->n_serve);
+    if (question->splits)
+        question->n_prefill = epp_leave_out_busy(router, request, prefill, question->n_prefill);
+    if (question->n_serve == 0 || (question->splits && question->n_prefill == 0)) return EPP_OVERLOADED;
+    if (!question->splits)
         return add_leg(router, asked, EPP_PHASE_AGGREGATED, serve, question->n_serve) ? EPP_OK : EPP_E_MEMORY;
-    const bool made = find_runs(router, asked, prefill, question->n_prefill) &&
-                      add_leg(router, asked, EPP_PHASE_PREFILL, prefill, question->n_prefill) &&
+    const bool made = add_leg(router, asked, EPP_PHASE_PREFILL, prefill, question->n_prefill) &&
                       add_leg(router, asked, EPP_PHASE_DECODE, serve, question->n_serve);
     return made ? EPP_OK : EPP_E_MEMORY;
 }

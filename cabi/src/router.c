@@ -54,6 +54,11 @@ static bool read_options(const epp_options *from, epp_options *to) {
            isfinite(to->default_prefill_tokens_per_s) && to->default_prefill_tokens_per_s > 0.0;
 }
 
+static bool init_locks(epp_router *router) {
+    return epp_lanes_init(&router->lanes) && epp_lock_init(&router->residency) &&
+           epp_lock_init(&router->books);
+}
+
 epp_status epp_router_new_with(const epp_options *options, const epp_allocator *allocator, epp_router **out) {
     epp_options read;
     if (!read_options(options, &read)) return EPP_E_ARGUMENT;
@@ -62,11 +67,15 @@ epp_status epp_router_new_with(const epp_options *options, const epp_allocator *
     epp_router *router = epp_memory_resize(&memory, NULL, 0, sizeof *router);
     if (router == NULL) return EPP_E_MEMORY;
     memset(router, 0, sizeof *router);
-    if (pthread_mutex_init(&router->lock, NULL) != 0) {
+    if (!init_locks(router)) {
         (void)epp_memory_resize(&memory, router, sizeof *router, 0);
         return EPP_E_MEMORY;
     }
     epp_memory_init(&router->memory, allocator);
+    for (uint32_t lane = 0; lane < EPP_LANES; lane++) {
+        router->workspaces[lane].question.memory = &router->memory;
+        router->workspaces[lane].message.memory = &router->memory;
+    }
     router->options = read;
     epp_index_init(&router->index, &router->memory, read.max_blocks);
     epp_ledger_init(&router->ledger, &router->memory, read.default_prefill_tokens_per_s);
@@ -82,8 +91,9 @@ static void drop_scratch(epp_router *router, epp_scratch *scratch, size_t item_b
     epp_memory_drop(&router->memory, &scratch->items, &scratch->capacity, item_bytes);
 }
 
-static void drop_question(epp_router *router) {
-    epp_question *question = &router->question;
+static void drop_workspace(epp_router *router, epp_workspace *workspace) {
+    epp_question *question = &workspace->question;
+    epp_message *message = &workspace->message;
     drop_scratch(router, &question->allowed, sizeof(uint8_t));
     drop_scratch(router, &question->serve, sizeof(uint32_t));
     drop_scratch(router, &question->prefill, sizeof(uint32_t));
@@ -96,6 +106,11 @@ static void drop_question(epp_router *router) {
     drop_scratch(router, &question->chains, sizeof(epp_prompt_chain));
     drop_scratch(router, &question->candidates, sizeof(epp_candidate));
     drop_scratch(router, &question->weights, sizeof(double));
+    drop_scratch(router, &message->events, sizeof(epp_event));
+    drop_scratch(router, &message->hashes, sizeof(uint64_t));
+    drop_scratch(router, &message->tokens, sizeof(uint32_t));
+    drop_scratch(router, &message->mm_counts, sizeof(uint32_t));
+    drop_scratch(router, &message->mm_hashes, sizeof(uint64_t));
 }
 
 static void drop_workers(epp_router *router) {
@@ -115,32 +130,50 @@ static void drop_workers(epp_router *router) {
 
 void epp_router_free(epp_router *router) {
     if (router == NULL) return;
-    drop_question(router);
+    for (uint32_t lane = 0; lane < EPP_LANES; lane++) drop_workspace(router, &router->workspaces[lane]);
     drop_workers(router);
-    drop_scratch(router, &router->events, sizeof(epp_event));
-    drop_scratch(router, &router->event_hashes, sizeof(uint64_t));
-    drop_scratch(router, &router->event_tokens, sizeof(uint32_t));
-    drop_scratch(router, &router->event_mm_counts, sizeof(uint32_t));
-    drop_scratch(router, &router->event_mm_hashes, sizeof(uint64_t));
     epp_ledger_drop(&router->ledger);
     epp_index_drop(&router->index);
-    pthread_mutex_destroy(&router->lock);
+    epp_lock_drop(&router->books);
+    epp_lock_drop(&router->residency);
+    epp_lanes_drop(&router->lanes);
     epp_memory memory;
     epp_memory_init(&memory, &router->memory.allocator);
     (void)epp_memory_resize(&memory, router, sizeof *router, 0);
 }
 
-void epp_lock(epp_router *router) { (void)pthread_mutex_lock(&router->lock); }
+/* --- locks ----------------------------------------------------------------------------------------- */
 
-void epp_unlock(epp_router *router) { (void)pthread_mutex_unlock(&router->lock); }
+uint32_t epp_look_begin(epp_router *router) {
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    epp_read_begin(&router->residency, lane);
+    epp_read_begin(&router->books, lane);
+    return lane;
+}
+
+void epp_look_end(epp_router *router, uint32_t lane) {
+    epp_read_end(&router->books, lane);
+    epp_read_end(&router->residency, lane);
+    epp_lane_give(&router->lanes, lane);
+}
+
+void epp_change_begin(epp_router *router) {
+    epp_write_begin(&router->residency);
+    epp_write_begin(&router->books);
+}
+
+void epp_change_end(epp_router *router) {
+    epp_write_end(&router->books);
+    epp_write_end(&router->residency);
+}
 
 /* --- bookings -------------------------------------------------------------------------------------- */
 
 /** Lock, and find a booking; EPP_NONE: unknown, and not locked. */
 static uint32_t lock_booking(epp_router *router, uint64_t booking) {
-    epp_lock(router);
+    epp_write_begin(&router->books);
     const uint32_t at = epp_ledger_find(&router->ledger, booking);
-    if (at == EPP_NONE) epp_unlock(router);
+    if (at == EPP_NONE) epp_write_end(&router->books);
     return at;
 }
 
@@ -153,7 +186,7 @@ epp_status epp_router_prefill_complete(epp_router *router, uint64_t booking, dou
     *was_running = epp_ledger_prefill_complete(&router->ledger, at, now_s);
     if (*was_running)
         *done = (epp_prefill_done){.booking = booking, .at_s = now_s, .reserved_at_s = reserved_at_s};
-    epp_unlock(router);
+    epp_write_end(&router->books);
     return EPP_OK;
 }
 
@@ -162,7 +195,7 @@ epp_status epp_router_output_block(epp_router *router, uint64_t booking, double 
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     epp_ledger_output(&router->ledger, at, decay);
-    epp_unlock(router);
+    epp_write_end(&router->books);
     return EPP_OK;
 }
 
@@ -171,7 +204,7 @@ epp_status epp_router_renew(epp_router *router, uint64_t booking, double now_s) 
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     epp_ledger_renew(&router->ledger, at, now_s);
-    epp_unlock(router);
+    epp_write_end(&router->books);
     return EPP_OK;
 }
 
@@ -179,7 +212,7 @@ epp_status epp_router_end_booking(epp_router *router, uint64_t booking) {
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     epp_ledger_free(&router->ledger, at);
-    epp_unlock(router);
+    epp_write_end(&router->books);
     return EPP_OK;
 }
 
@@ -188,8 +221,7 @@ static int ascending(const void *x, const void *y) {
     return (a > b) - (a < b);
 }
 
-static void expire_locked(epp_router *router, double now_s, uint64_t *expired) {
-    epp_ledger *ledger = &router->ledger;
+static void expire_bookings(epp_ledger *ledger, double now_s, uint64_t *expired) {
     size_t n = 0;
     while (ledger->leases.count > 0 && ledger->leases.items[0].due_s <= now_s) {
         const uint32_t at = ledger->leases.items[0].id;
@@ -198,17 +230,45 @@ static void expire_locked(epp_router *router, double now_s, uint64_t *expired) {
     }
     if (n) qsort(expired, n, sizeof *expired, ascending);
     epp_ledger_finish_estimated(ledger, now_s);
-    epp_index_expire(&router->index, now_s);
+}
+
+/** Expire what is in the books; false: `expired` has no room for it. */
+static bool expire_books(epp_router *router, double now_s, uint64_t *expired, size_t capacity,
+                         size_t *n_expired) {
+    *n_expired = epp_heap_count_due(&router->ledger.leases, now_s);
+    if (*n_expired > capacity) return false;
+    expire_bookings(&router->ledger, now_s, expired);
+    return true;
+}
+
+/** Beside readers of residency, if that has nothing to expire; else `*apart` is false and nothing was done. */
+static bool expire_beside(epp_router *router, double now_s, uint64_t *expired, size_t capacity,
+                          size_t *n_expired, bool *apart) {
+    bool fits = true;
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    epp_read_begin(&router->residency, lane);
+    *apart = epp_heap_count_due(&router->index.deadlines, now_s) == 0;
+    if (*apart) {
+        epp_write_begin(&router->books);
+        fits = expire_books(router, now_s, expired, capacity, n_expired);
+        epp_write_end(&router->books);
+    }
+    epp_read_end(&router->residency, lane);
+    epp_lane_give(&router->lanes, lane);
+    return fits;
 }
 
 epp_status epp_router_expire(epp_router *router, double now_s, uint64_t *expired, size_t expired_capacity,
                              size_t *n_expired) {
     if (!isfinite(now_s)) return EPP_E_ARGUMENT;
-    epp_lock(router);
-    *n_expired = epp_heap_count_due(&router->ledger.leases, now_s);
-    const bool fits = *n_expired <= expired_capacity;
-    if (fits) expire_locked(router, now_s, expired);
-    epp_unlock(router);
+    bool apart = false;
+    bool fits = expire_beside(router, now_s, expired, expired_capacity, n_expired, &apart);
+    if (!apart) {
+        epp_change_begin(router);
+        fits = expire_books(router, now_s, expired, expired_capacity, n_expired);
+        if (fits) epp_index_expire(&router->index, now_s);
+        epp_change_end(router);
+    }
     return fits ? EPP_OK : EPP_E_BUFFER;
 }
 
@@ -230,19 +290,19 @@ static epp_rank_load load_of(const epp_router *router, const epp_worker_entry *w
 }
 
 epp_status epp_router_loads(epp_router *router, epp_rank_load *loads, size_t capacity, size_t *n_loads) {
-    epp_lock(router);
+    const uint32_t lane = epp_look_begin(router);
     *n_loads = router->n_ranks;
     const bool fits = router->n_ranks <= capacity;
     for (uint32_t place = 0; fits && place < epp_n_workers(router); place++) {
         const epp_worker_entry *worker = epp_worker_at(router, epp_ordered_worker(router, place));
         for (uint32_t rank = 0; rank < worker->spec.dp_size; rank++) *loads++ = load_of(router, worker, rank);
     }
-    epp_unlock(router);
+    epp_look_end(router, lane);
     return fits ? EPP_OK : EPP_E_BUFFER;
 }
 
 epp_status epp_router_stats(epp_router *router, epp_stats *stats) {
-    epp_lock(router);
+    const uint32_t lane = epp_look_begin(router);
     *stats = (epp_stats){
         .workers = epp_n_workers(router),
         .ranks = router->n_ranks,
@@ -253,6 +313,6 @@ epp_status epp_router_stats(epp_router *router, epp_stats *stats) {
         .memory_bytes = sizeof *router + atomic_load(&router->memory.used_bytes),
         .index_bytes = epp_index_bytes(&router->index),
     };
-    epp_unlock(router);
+    epp_look_end(router, lane);
     return EPP_OK;
 }

@@ -1,14 +1,15 @@
 /** The state behind the opaque `epp_router`, shared by the files that implement epp.h.
  *
- *  One mutex guards all of it; every public call takes it once. `question` is the working memory of selection,
- *  kept between calls so that a warm one allocates nothing. */
+ *  Two locks guard it, taken in this order: `residency`, who is there and holds which blocks; `books`, what is
+ *  booked. A choice reads residency and the books; a booking changes the books alone, so it runs beside everything
+ *  that only reads residency; events change both. What a call works with is its own, in the workspace of its
+ *  lane, and kept there so that a warm call allocates nothing. */
 #ifndef EPP_ROUTER_H
 #define EPP_ROUTER_H
 
-#include <pthread.h>
-
 #include "index.h"
 #include "ledger.h"
+#include "lock.h"
 
 enum { EPP_MAX_DP_SIZE = 4096, EPP_MAX_BLOCK_TOKENS = 1 << 20, EPP_MAX_PROMPT_TOKENS = INT32_MAX };
 
@@ -17,7 +18,7 @@ typedef struct epp_slot {
     uint32_t worker;
     uint32_t rank;
     epp_load_sample load;
-    uint64_t foreign_groups; /* bit per cache group below 64 that holds another kind of attention */
+    uint64_t foreign_groups; /* bit per cache group that holds another kind of attention */
 } epp_slot;
 
 typedef struct epp_worker_entry {
@@ -61,7 +62,14 @@ typedef struct epp_scratch {
     uint32_t capacity;
 } epp_scratch;
 
+/** What may have changed since runs were found. */
+typedef struct epp_state_version {
+    uint64_t index, fleet;
+} epp_state_version;
+
+/** One request put to the router: all it takes to answer it. */
 typedef struct epp_question {
+    epp_memory *memory;
     epp_scratch allowed;    /* uint8_t by worker */
     epp_scratch serve;      /* uint32_t slots */
     epp_scratch prefill;    /* uint32_t slots */
@@ -75,9 +83,30 @@ typedef struct epp_question {
     epp_scratch candidates; /* epp_candidate */
     epp_scratch weights;    /* double per candidate */
     uint32_t n_serve, n_prefill, n_hashes, n_chains, n_candidates;
+    uint32_t n_hashed;           /* of the chains, the first so many are hashed */
+    uint32_t usual_block_tokens; /* of the question before; 0: none */
+    bool splits;                 /* prefill and decode go to different workers */
+    epp_state_version seen;      /* when the runs were found */
     epp_leg legs[2];
     uint32_t n_legs;
 } epp_question;
+
+/** A decoded engine message: events and their parts. */
+typedef struct epp_message {
+    epp_memory *memory;
+    epp_scratch events;    /* epp_event */
+    epp_scratch hashes;    /* uint64_t */
+    epp_scratch tokens;    /* uint32_t */
+    epp_scratch mm_counts; /* uint32_t */
+    epp_scratch mm_hashes; /* uint64_t */
+} epp_message;
+
+/** Working memory of one call. */
+typedef struct epp_workspace {
+    epp_question question;
+    epp_message message;
+    char apart[64]; /* neighbours do not share cache lines */
+} epp_workspace;
 
 /** What a select call was given. */
 typedef struct epp_asked {
@@ -88,30 +117,32 @@ typedef struct epp_asked {
     size_t n_candidates;
     const epp_taint *taints;
     size_t n_taints;
+    epp_question *question; /* the call's own */
 } epp_asked;
 
 struct epp_router {
-    pthread_mutex_t lock;
     epp_memory memory;
     epp_options options;
+    epp_lanes lanes;
+    epp_lock residency; /* guards what follows, but of slots the load */
     epp_pool workers;   /* epp_worker_entry */
     epp_map worker_ids; /* (id, 0) -> worker */
     epp_scratch order;  /* uint32_t workers, ascending by id; worker_ids.count of them */
     epp_pool slots;     /* epp_slot */
     uint32_t n_ranks;
+    uint32_t n_silent; /* workers without events */
+    uint64_t fleet_changes;
     epp_index index;
+    epp_lock books; /* guards what follows, and the load of slots */
     epp_ledger ledger;
     uint64_t turns[3]; /* round-robin's, by phase */
-    epp_question question;
-    epp_scratch events; /* epp_event of a decoded payload, and its parts */
-    epp_scratch event_hashes, event_tokens, event_mm_counts, event_mm_hashes;
+    epp_workspace workspaces[EPP_LANES];
 };
 
 /** Room for `needed` items; then `items` is not NULL even if none is needed. */
-static inline bool epp_scratch_grow(epp_router *router, epp_scratch *scratch, uint64_t needed,
+static inline bool epp_scratch_grow(epp_memory *memory, epp_scratch *scratch, uint64_t needed,
                                     size_t item_bytes) {
-    return epp_memory_grow(&router->memory, &scratch->items, &scratch->capacity, needed ? needed : 1,
-                           item_bytes);
+    return epp_memory_grow(memory, &scratch->items, &scratch->capacity, needed ? needed : 1, item_bytes);
 }
 
 static inline epp_worker_entry *epp_worker_at(const epp_router *router, uint32_t at) {
@@ -143,21 +174,37 @@ void epp_set_block_tokens(epp_router *router, epp_worker_entry *worker, uint32_t
 /** Tokens of a resident run that an engine reuses: it always computes the last token of a prompt. */
 uint64_t epp_usable_tokens(uint64_t prompt_tokens, uint32_t run_blocks, uint32_t block_tokens);
 
-/** Make the legs of a question, costs included. EPP_OK, a NO_… answer or EPP_E_MEMORY. */
-epp_status epp_ask(epp_router *router, const epp_asked *asked);
+/** Begin a question: the prompt is hashed in the size that is usual. Needs no lock. EPP_OK or EPP_E_MEMORY. */
+epp_status epp_ask_begin(const epp_router *router, const epp_asked *asked);
+
+/** Who may serve, busy workers included, and the block sizes in which they need the prompt. Reads residency. EPP_OK,
+ *  a NO_… answer or EPP_E_MEMORY. */
+epp_status epp_ask_who(const epp_router *router, const epp_asked *asked);
+
+/** Hash the prompt in the sizes named so far; false: that was done already. Needs no lock. */
+bool epp_ask_hash(const epp_asked *asked);
+
+/** What each of them holds of the prompt. Reads residency. EPP_OK or EPP_E_MEMORY. */
+epp_status epp_ask_held(const epp_router *router, const epp_asked *asked);
+
+/** Whether what was found of residency is still so. Reads residency. */
+bool epp_ask_is_fresh(const epp_router *router, const epp_asked *asked);
+
+/** Make the legs, costs included: everybody's numbers as they are now. Reads everything. EPP_OK, EPP_OVERLOADED or
+ *  EPP_E_MEMORY. */
+epp_status epp_ask_costs(const epp_router *router, const epp_asked *asked);
 
 /** The hashes of a prompt's full blocks in a size that occurred in the question. */
-const uint64_t *epp_prompt_hashes(const epp_router *router, uint32_t block_tokens, uint32_t *n);
+const uint64_t *epp_prompt_hashes(const epp_question *question, uint32_t block_tokens, uint32_t *n);
 
 /** Give the candidates of a leg their costs. */
-void epp_set_costs(epp_router *router, const epp_asked *asked, const epp_leg *leg);
+void epp_set_costs(const epp_router *router, const epp_asked *asked, const epp_leg *leg);
 
 /** Which candidate of a leg is chosen; `random` is the state of the call's one random stream. */
-uint32_t epp_choose(const epp_router *router, const epp_asked *asked, const epp_leg *leg, uint64_t *random,
-                    double *weights);
+uint32_t epp_choose(const epp_router *router, const epp_asked *asked, const epp_leg *leg, uint64_t *random);
 
-static inline epp_candidate *epp_candidate_at(const epp_router *router, uint32_t at) {
-    return (epp_candidate *)router->question.candidates.items + at;
+static inline epp_candidate *epp_candidate_at(const epp_question *question, uint32_t at) {
+    return (epp_candidate *)question->candidates.items + at;
 }
 
 /** Whether times to first token are wanted. */
@@ -165,7 +212,12 @@ static inline bool epp_predicts(const epp_request *request) {
     return request->policy == EPP_POLICY_TTFT || request->flags & EPP_REQUEST_EXPLAIN;
 }
 
-void epp_lock(epp_router *router);
-void epp_unlock(epp_router *router);
+/** Read everything, beside other readers; returns the lane to end with. */
+uint32_t epp_look_begin(epp_router *router);
+void epp_look_end(epp_router *router, uint32_t lane);
+
+/** Change anything, alone. */
+void epp_change_begin(epp_router *router);
+void epp_change_end(epp_router *router);
 
 #endif

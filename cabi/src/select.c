@@ -99,20 +99,20 @@ static void write_row(const epp_router *router, const epp_asked *asked, uint32_t
 }
 
 static void write_rows(const epp_router *router, const epp_asked *asked, epp_terms *terms) {
-    const epp_question *question = &router->question;
+    const epp_question *question = asked->question;
     for (uint32_t i = 0; i < question->n_legs; i++)
         for (uint32_t j = 0; j < question->legs[i].n; j++)
             write_row(router, asked, question->legs[i].phase,
-                      epp_candidate_at(router, question->legs[i].first + j), terms++);
+                      epp_candidate_at(question, question->legs[i].first + j), terms++);
 }
 
 static void write_selection(const epp_router *router, const epp_asked *asked, const epp_candidate *prefill,
                             const epp_candidate *decode, epp_selection *out) {
-    const epp_question *question = &router->question;
+    const epp_question *question = asked->question;
     const epp_leg *leg = &question->legs[0];
     uint64_t best = 0;
     for (uint32_t i = 0; i < leg->n; i++) {
-        const uint64_t cached = cached_tokens(asked, epp_candidate_at(router, leg->first + i));
+        const uint64_t cached = cached_tokens(asked, epp_candidate_at(question, leg->first + i));
         if (cached > best) best = cached;
     }
     const bool split = question->n_legs > 1;
@@ -149,11 +149,11 @@ static epp_order order_of(const epp_router *router, const epp_asked *asked, cons
         .prefill_slot = prefill->slot,
         .decode_slot = decode->slot,
         .decode_block_tokens = decode->block_tokens,
-        .share_blocks = request->flags & EPP_REQUEST_KV_REUSE && router->question.n_legs == 1,
+        .share_blocks = request->flags & EPP_REQUEST_KV_REUSE && asked->question->n_legs == 1,
         .work_tokens = (uint64_t)floor(prefill->work_tokens + 0.5),
     };
-    order.prefill_chain = epp_prompt_hashes(router, prefill->block_tokens, &order.prefill_blocks);
-    order.decode_chain = epp_prompt_hashes(router, decode->block_tokens, &order.decode_blocks);
+    order.prefill_chain = epp_prompt_hashes(asked->question, prefill->block_tokens, &order.prefill_blocks);
+    order.decode_chain = epp_prompt_hashes(asked->question, decode->block_tokens, &order.decode_blocks);
     order.load_tokens = request->flags & EPP_REQUEST_TRACK_PREFILL ? order.work_tokens : 0;
     order.prefill_at_once =
         reports(router, prefill) ? prefill->runs.device == order.prefill_blocks : order.work_tokens == 0;
@@ -165,21 +165,22 @@ static void predict(epp_router *router, const epp_asked *asked, const epp_candid
                     uint32_t seed_id) {
     if (reports(router, candidate)) return;
     uint32_t n = 0;
-    const uint64_t *chain = epp_prompt_hashes(router, candidate->block_tokens, &n);
+    const uint64_t *chain = epp_prompt_hashes(asked->question, candidate->block_tokens, &n);
     epp_index_predict(&router->index, candidate->slot, chain, n, seed_id,
                       asked->request.now_s + router->options.predicted_ttl_s);
 }
 
-static uint64_t guesses_for(const epp_router *router, const epp_candidate *candidate) {
+static uint64_t guesses_for(const epp_router *router, const epp_asked *asked,
+                            const epp_candidate *candidate) {
     uint32_t n = 0;
-    (void)epp_prompt_hashes(router, candidate->block_tokens, &n);
+    (void)epp_prompt_hashes(asked->question, candidate->block_tokens, &n);
     return reports(router, candidate) ? 0 : n;
 }
 
 static epp_status book(epp_router *router, const epp_asked *asked, const epp_candidate *prefill,
                        const epp_candidate *decode) {
     const uint64_t guesses =
-        guesses_for(router, prefill) + (prefill == decode ? 0 : guesses_for(router, decode));
+        guesses_for(router, asked, prefill) + (prefill == decode ? 0 : guesses_for(router, asked, decode));
     uint32_t seed_id = EPP_NONE;
     if (!epp_ledger_reserve(&router->ledger)) return EPP_E_MEMORY;
     if (guesses) {
@@ -197,14 +198,7 @@ static epp_status book(epp_router *router, const epp_asked *asked, const epp_can
     return booked ? EPP_OK : EPP_E_MEMORY;
 }
 
-/* --- the calls ------------------------------------------------------------------------------------- */
-
-static const epp_candidate *chosen_of(const epp_router *router, const epp_asked *asked, uint32_t leg,
-                                      uint64_t *random) {
-    const epp_leg *made = &router->question.legs[leg];
-    const uint32_t at = epp_choose(router, asked, made, random, router->question.weights.items);
-    return epp_candidate_at(router, made->first + at);
-}
+/* --- asking ---------------------------------------------------------------------------------------- */
 
 static epp_status check_bookable(const epp_router *router, const epp_request *request) {
     if (request->booking == 0) return EPP_OK;
@@ -212,53 +206,173 @@ static epp_status check_bookable(const epp_router *router, const epp_request *re
     return router->ledger.n_bookings >= router->options.max_bookings ? EPP_E_CAPACITY : EPP_OK;
 }
 
-static epp_status select_locked(epp_router *router, const epp_asked *asked, epp_selection *out,
-                                epp_terms *terms, size_t terms_capacity, size_t *n_terms) {
-    epp_status status = check_bookable(router, &asked->request);
-    if (status == EPP_OK) status = epp_ask(router, asked);
+/** Begin to read residency, and find who may serve and what they hold; ends reading unless that is EPP_OK. Block
+ *  sizes that come as a surprise are hashed while not reading. */
+static epp_status survey(epp_router *router, uint32_t lane, const epp_asked *asked) {
+    epp_status status = epp_ask_begin(router, asked);
     if (status != EPP_OK) return status;
-    const epp_question *question = &router->question;
-    if (n_terms && terms_capacity < question->n_candidates) {
-        *n_terms = question->n_candidates;
+    do {
+        epp_read_begin(&router->residency, lane);
+        status = epp_ask_who(router, asked);
+        if (status == EPP_OK && asked->question->n_hashed == asked->question->n_chains) {
+            status = epp_ask_held(router, asked);
+            if (status == EPP_OK) return EPP_OK;
+        }
+        epp_read_end(&router->residency, lane);
+    } while (status == EPP_OK && epp_ask_hash(asked));
+    return status;
+}
+
+/** What `survey` found, anew if it is no longer so. */
+static epp_status survey_again(const epp_router *router, const epp_asked *asked) {
+    if (epp_ask_is_fresh(router, asked)) return EPP_OK;
+    const epp_status status = epp_ask_who(router, asked);
+    if (status != EPP_OK) return status;
+    (void)epp_ask_hash(asked);
+    return epp_ask_held(router, asked);
+}
+
+/* --- choosing -------------------------------------------------------------------------------------- */
+
+/** Where the answers to a select go. */
+typedef struct answers {
+    epp_selection *selection;
+    epp_terms *terms;
+    size_t terms_capacity;
+    size_t *n_terms; /* NULL: nobody asks for terms */
+} answers;
+
+/** Who was chosen; the same twice unless the legs are two. */
+typedef struct choice {
+    const epp_candidate *prefill, *decode;
+} choice;
+
+static const epp_candidate *chosen_of(const epp_router *router, const epp_asked *asked, uint32_t leg,
+                                      uint64_t *random) {
+    const epp_leg *made = &asked->question->legs[leg];
+    return epp_candidate_at(asked->question, made->first + epp_choose(router, asked, made, random));
+}
+
+static epp_status choose(const epp_router *router, const epp_asked *asked, const answers *to, choice *made) {
+    const epp_status status = epp_ask_costs(router, asked);
+    if (status != EPP_OK) return status;
+    const epp_question *question = asked->question;
+    if (to->n_terms && to->terms_capacity < question->n_candidates) {
+        *to->n_terms = question->n_candidates;
         return EPP_E_BUFFER;
     }
     uint64_t random = asked->request.seed;
-    const epp_candidate *prefill = chosen_of(router, asked, 0, &random);
-    const epp_candidate *decode = question->n_legs > 1 ? chosen_of(router, asked, 1, &random) : prefill;
-    if (asked->request.booking) status = book(router, asked, prefill, decode);
-    if (status != EPP_OK) return status;
-    if (asked->request.policy == EPP_POLICY_ROUND_ROBIN)
-        for (uint32_t i = 0; i < question->n_legs; i++) router->turns[question->legs[i].phase]++;
-    write_selection(router, asked, prefill, decode, out);
-    if (n_terms) {
-        write_rows(router, asked, terms);
-        *n_terms = question->n_candidates;
-    }
+    made->prefill = chosen_of(router, asked, 0, &random);
+    made->decode = question->n_legs > 1 ? chosen_of(router, asked, 1, &random) : made->prefill;
     return EPP_OK;
 }
+
+static void answer(const epp_router *router, const epp_asked *asked, const answers *to, choice made) {
+    write_selection(router, asked, made.prefill, made.decode, to->selection);
+    if (to->n_terms == NULL) return;
+    write_rows(router, asked, to->terms);
+    *to->n_terms = asked->question->n_candidates;
+}
+
+/** Choose, beside other readers. */
+static epp_status select_only(epp_router *router, uint32_t lane, const epp_asked *asked, const answers *to) {
+    choice made;
+    epp_status status = survey(router, lane, asked);
+    if (status != EPP_OK) return status;
+    epp_read_begin(&router->books, lane);
+    status = choose(router, asked, to, &made);
+    if (status == EPP_OK) answer(router, asked, to, made);
+    epp_read_end(&router->books, lane);
+    epp_read_end(&router->residency, lane);
+    return status;
+}
+
+/* --- choosing and booking -------------------------------------------------------------------------- */
+
+/** Choose and enter the choice in the books. */
+static epp_status enter(epp_router *router, const epp_asked *asked, const answers *to) {
+    choice made;
+    const epp_request *request = &asked->request;
+    epp_status status = check_bookable(router, request);
+    if (status == EPP_OK) status = choose(router, asked, to, &made);
+    if (status == EPP_OK && request->booking) status = book(router, asked, made.prefill, made.decode);
+    if (status != EPP_OK) return status;
+    const epp_question *question = asked->question;
+    if (request->policy == EPP_POLICY_ROUND_ROBIN)
+        for (uint32_t i = 0; i < question->n_legs; i++) router->turns[question->legs[i].phase]++;
+    answer(router, asked, to, made);
+    return EPP_OK;
+}
+
+/** As `select_and_enter`, where bookings are remembered as residency too. */
+static epp_status select_and_predict(epp_router *router, const epp_asked *asked, const answers *to) {
+    epp_change_begin(router);
+    epp_status status = survey_again(router, asked);
+    if (status == EPP_OK) status = enter(router, asked, to);
+    epp_change_end(router);
+    return status;
+}
+
+/** That a booking is impossible is told before that a choice is. */
+static epp_status refuse(epp_router *router, uint32_t lane, const epp_asked *asked, epp_status status) {
+    epp_read_begin(&router->books, lane);
+    const epp_status bookable = check_bookable(router, &asked->request);
+    epp_read_end(&router->books, lane);
+    return bookable == EPP_OK ? status : bookable;
+}
+
+/** Choose and change the books: a booking, or whose turn it is. */
+static epp_status select_and_enter(epp_router *router, uint32_t lane, const epp_asked *asked,
+                                   const answers *to) {
+    epp_status status = survey(router, lane, asked);
+    if (status != EPP_OK) return refuse(router, lane, asked, status);
+    const bool predicts = router->n_silent > 0 && asked->request.booking;
+    if (!predicts) {
+        epp_write_begin(&router->books);
+        status = enter(router, asked, to);
+        epp_write_end(&router->books);
+    }
+    epp_read_end(&router->residency, lane);
+    return predicts ? select_and_predict(router, asked, to) : status;
+}
+
+/* --- the calls ------------------------------------------------------------------------------------- */
 
 epp_status epp_router_select(epp_router *router, const epp_request *request, const void *tokens,
                              size_t n_tokens, const uint64_t *candidates, size_t n_candidates,
                              const epp_taint *taints, size_t n_taints, epp_selection *out, epp_terms *terms,
                              size_t terms_capacity, size_t *n_terms) {
     epp_asked asked;
+    const answers to = {out, terms, terms_capacity, n_terms};
     if (!read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints))
         return EPP_E_ARGUMENT;
-    epp_lock(router);
-    const epp_status status = select_locked(router, &asked, out, terms, terms_capacity, n_terms);
-    epp_unlock(router);
+    const bool enters = asked.request.booking || asked.request.policy == EPP_POLICY_ROUND_ROBIN;
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    asked.question = &router->workspaces[lane].question;
+    const epp_status status =
+        enters ? select_and_enter(router, lane, &asked, &to) : select_only(router, lane, &asked, &to);
+    epp_lane_give(&router->lanes, lane);
     return status;
 }
 
-static epp_status measure_locked(epp_router *router, const epp_asked *asked, epp_terms *terms,
-                                 size_t terms_capacity, size_t *n_terms) {
-    const epp_status status = epp_ask(router, asked);
+/** Rows of a question that was answered with `status`; none if it was refused. */
+static epp_status write_terms(const epp_router *router, const epp_asked *asked, epp_status status,
+                              const answers *to) {
     if (status == EPP_E_MEMORY) return status;
-    const uint32_t n = status == EPP_OK ? router->question.n_candidates : 0;
-    *n_terms = n;
-    if (terms_capacity < n) return EPP_E_BUFFER;
-    if (n) write_rows(router, asked, terms);
+    *to->n_terms = status == EPP_OK ? asked->question->n_candidates : 0;
+    if (to->terms_capacity < *to->n_terms) return EPP_E_BUFFER;
+    if (*to->n_terms) write_rows(router, asked, to->terms);
     return EPP_OK;
+}
+
+static epp_status measure(epp_router *router, uint32_t lane, const epp_asked *asked, const answers *to) {
+    epp_status status = survey(router, lane, asked);
+    if (status != EPP_OK) return write_terms(router, asked, status, to);
+    epp_read_begin(&router->books, lane);
+    status = write_terms(router, asked, epp_ask_costs(router, asked), to);
+    epp_read_end(&router->books, lane);
+    epp_read_end(&router->residency, lane);
+    return status;
 }
 
 epp_status epp_router_measure(epp_router *router, const epp_request *request, const void *tokens,
@@ -268,8 +382,10 @@ epp_status epp_router_measure(epp_router *router, const epp_request *request, co
     epp_asked asked;
     if (!read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints))
         return EPP_E_ARGUMENT;
-    epp_lock(router);
-    const epp_status status = measure_locked(router, &asked, terms, terms_capacity, n_terms);
-    epp_unlock(router);
+    const answers to = {NULL, terms, terms_capacity, n_terms};
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    asked.question = &router->workspaces[lane].question;
+    const epp_status status = measure(router, lane, &asked, &to);
+    epp_lane_give(&router->lanes, lane);
     return status;
 }

@@ -168,7 +168,7 @@ static const char *check_ledger(const epp_router *router) {
 /* --- the call -------------------------------------------------------------------------------------- */
 
 static const char *check_workers(const epp_router *router) {
-    uint32_t ranks = 0;
+    uint32_t ranks = 0, silent = 0;
     for (uint32_t place = 0; place < epp_n_workers(router); place++) {
         const uint32_t at = epp_ordered_worker(router, place);
         const epp_worker_entry *worker = epp_worker_at(router, at);
@@ -179,13 +179,15 @@ static const char *check_workers(const epp_router *router) {
             if (slot->worker != at || slot->rank != rank) return "a rank does not know its worker";
         }
         ranks += worker->spec.dp_size;
+        silent += !worker->spec.has_events;
     }
+    if (silent != router->n_silent) return "workers without events are miscounted";
     return ranks == router->n_ranks ? NULL : "ranks are miscounted";
 }
 
 epp_status epp_router_validate(epp_router *router, char *reason, size_t capacity) {
     if (capacity == 0) return EPP_E_ARGUMENT;
-    epp_lock(router);
+    const uint32_t lane = epp_look_begin(router);
     const size_t bytes = (router->slots.used + 1) * sizeof(uint32_t);
     uint32_t *by_slot = epp_memory_resize(&router->memory, NULL, 0, bytes);
     if (by_slot) {
@@ -196,6 +198,6 @@ epp_status epp_router_validate(epp_router *router, char *reason, size_t capacity
         (void)snprintf(reason, capacity, "%s", fault ? fault : "");
         (void)epp_memory_resize(&router->memory, by_slot, bytes, 0);
     }
-    epp_unlock(router);
+    epp_look_end(router, lane);
     return by_slot ? EPP_OK : EPP_E_MEMORY;
 }

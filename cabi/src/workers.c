@@ -18,6 +18,7 @@ uint32_t epp_find_slot(const epp_router *router, uint64_t worker_id, uint32_t ra
 void epp_set_block_tokens(epp_router *router, epp_worker_entry *worker, uint32_t block_tokens) {
     const uint32_t before = epp_effective_block_tokens(router, worker);
     worker->known_block_tokens = block_tokens;
+    router->fleet_changes++;
     if (block_tokens == before) return;
     for (uint32_t rank = 0; rank < worker->spec.dp_size; rank++)
         (void)epp_index_drop_slot(&router->index, worker->slots[rank]);
@@ -81,7 +82,8 @@ static bool reserve_slots(epp_router *router, uint32_t more) {
 static bool reserve_worker(epp_router *router) {
     return epp_pool_reserve(&router->workers, &router->memory, 1, sizeof(epp_worker_entry)) &&
            epp_map_reserve(&router->worker_ids, &router->memory, 1) &&
-           epp_scratch_grow(router, &router->order, (uint64_t)epp_n_workers(router) + 1, sizeof(uint32_t));
+           epp_scratch_grow(&router->memory, &router->order, (uint64_t)epp_n_workers(router) + 1,
+                            sizeof(uint32_t));
 }
 
 /** Fresh arrays of a changed worker; both or neither. */
@@ -143,6 +145,7 @@ static epp_status add_worker(epp_router *router, const epp_worker *spec, const u
     memmove(order + place + 1, order + place, (epp_n_workers(router) - place) * sizeof *order);
     order[place] = at;
     epp_map_add(&router->worker_ids, spec->worker_id, 0, at);
+    router->n_silent += !spec->has_events;
     open_ranks(router, &entry, at, 0);
     *epp_worker_at(router, at) = entry;
     return EPP_OK;
@@ -158,6 +161,7 @@ static epp_status change_worker(epp_router *router, uint32_t at, const epp_worke
     if (!reserve_slots(router, spec->dp_size - kept) || !epp_ledger_reserve_estimates(&router->ledger) ||
         !make_arrays(router, spec, taints, n_taints, &entry))
         return EPP_E_MEMORY;
+    router->n_silent = router->n_silent - !worker->spec.has_events + !spec->has_events;
     close_ranks(router, worker, kept, dropped);
     memcpy(entry.slots, worker->slots, kept * sizeof *entry.slots);
     for (uint32_t rank = 0; rank < kept; rank++)
@@ -179,6 +183,7 @@ static epp_status upsert_locked(epp_router *router, const epp_worker *spec, cons
         *n_dropped = n;
         return EPP_E_BUFFER;
     }
+    router->fleet_changes++;
     const epp_status status = at == EPP_NONE ? add_worker(router, spec, taints, n_taints)
                                              : change_worker(router, at, spec, taints, n_taints, dropped);
     if (status == EPP_OK) *n_dropped = n;
@@ -194,10 +199,10 @@ epp_status epp_router_upsert_worker(epp_router *router, const epp_worker *worker
     if (worker == NULL || worker->struct_size < offsetof(epp_worker, total_blocks)) return EPP_E_ARGUMENT;
     memcpy(&spec, worker, worker->struct_size < sizeof spec ? worker->struct_size : sizeof spec);
     if (!spec_is_valid(&spec) || n_taints > MAX_TAINTS) return EPP_E_ARGUMENT;
-    epp_lock(router);
+    epp_change_begin(router);
     const epp_status status =
         upsert_locked(router, &spec, taints, n_taints, dropped, dropped_capacity, n_dropped);
-    epp_unlock(router);
+    epp_change_end(router);
     return status;
 }
 
@@ -209,6 +214,8 @@ static epp_status remove_locked(epp_router *router, uint64_t worker_id, uint64_t
     epp_worker_entry *worker = epp_worker_at(router, at);
     *n_dropped = count_touching(router, worker, 0);
     if (*n_dropped > capacity) return EPP_E_BUFFER;
+    router->fleet_changes++;
+    router->n_silent -= !worker->spec.has_events;
     close_ranks(router, worker, 0, dropped);
     drop_arrays(router, worker);
     uint32_t *order = router->order.items;
@@ -222,25 +229,35 @@ static epp_status remove_locked(epp_router *router, uint64_t worker_id, uint64_t
 
 epp_status epp_router_remove_worker(epp_router *router, uint64_t worker_id, uint64_t *dropped,
                                     size_t dropped_capacity, size_t *n_dropped) {
-    epp_lock(router);
+    epp_change_begin(router);
     const epp_status status = remove_locked(router, worker_id, dropped, dropped_capacity, n_dropped);
-    epp_unlock(router);
+    epp_change_end(router);
     return status;
 }
 
 epp_status epp_router_set_load(epp_router *router, uint64_t worker_id, uint32_t rank,
                                const epp_load_sample *load) {
-    epp_lock(router);
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    epp_read_begin(&router->residency, lane);
     const uint32_t slot = epp_find_slot(router, worker_id, rank);
+    epp_write_begin(&router->books);
     if (slot != EPP_NONE) epp_slot_at(router, slot)->load = *load;
-    epp_unlock(router);
+    epp_write_end(&router->books);
+    epp_read_end(&router->residency, lane);
+    epp_lane_give(&router->lanes, lane);
     return EPP_OK;
 }
 
 epp_status epp_router_drop_blocks(epp_router *router, uint64_t worker_id, uint32_t rank, size_t *n_dropped) {
-    epp_lock(router);
-    const uint32_t slot = epp_find_slot(router, worker_id, rank);
-    *n_dropped = slot == EPP_NONE ? 0 : epp_index_drop_slot(&router->index, slot);
-    epp_unlock(router);
+    *n_dropped = 0;
+    for (uint32_t at = 0; at != EPP_NONE;) { /* others come between */
+        epp_write_begin(&router->residency);
+        const uint32_t slot = epp_find_slot(router, worker_id, rank);
+        if (slot == EPP_NONE)
+            at = EPP_NONE;
+        else
+            *n_dropped += epp_index_drop_some(&router->index, slot, &at);
+        epp_write_end(&router->residency);
+    }
     return EPP_OK;
 }

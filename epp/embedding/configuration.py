@@ -65,7 +65,7 @@ def _require_endpoints(config: Config) -> None:
 
 
 def _refuse_other_sources(loaded: Loaded) -> None:
-    for path in ("discovery.endpoints_file", "pool.name", "pool.selector"):
+    for path in ("discovery.endpoints_file", "discovery.backend", "pool.name", "pool.selector"):
         if loaded.sources[path].is_given:
             raise ConfigError(
                 f"{_ENDPOINTS} in {NAME} and {path} ({loaded.sources[path]}) contradict each other:"

@@ -78,6 +78,16 @@ class Memory:
         arena.text(result.body, answer.body)
         _write_numbers(result, answer)
 
+    def write_text(self, target: Any, text: bytes) -> None:
+        """Fill an ``epp_request_text`` that the caller will own; raises CallError."""
+        _Arena(self._ffi, self._room(len(text) + 1)).text(target, text)
+
+    def _room(self, n_bytes: int) -> Any:
+        start = self._allocate(n_bytes)
+        if start == self._ffi.NULL:
+            raise CallError(Status.MEMORY, f"No room for a result of {n_bytes} bytes.")
+        return start
+
     def _arena(self, answer: Answer) -> "_Arena":
         tables = (
             len(answer.set_headers) * self._ffi.sizeof("epp_request_header"),
@@ -90,10 +100,7 @@ class Memory:
         )
         body_bytes = len(answer.tokens) + len(answer.body) + 1
         n_bytes = sum(tables) + body_bytes + sum(len(text.encode()) + 1 for text in texts)
-        start = self._allocate(n_bytes)
-        if start == self._ffi.NULL:
-            raise CallError(Status.MEMORY, f"No room for a result of {n_bytes} bytes.")
-        return _Arena(self._ffi, start)
+        return _Arena(self._ffi, self._room(n_bytes))
 
 
 def _write_numbers(result: Any, answer: Answer) -> None:

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 def install(ffi: Any, lib: Any) -> None:
     """Define the functions; ``ffi`` and ``lib`` are the shared library's own."""
     program = _Program(ffi, lib)
-    for name in ("open", "wait_ready", "select", "finish", "renew", "close"):
+    for name in ("open", "wait_ready", "select", "finish", "renew", "metrics", "close"):
         function = _guarded(ffi, lib.epp_embedded_say, getattr(program, name))
         ffi.def_extern(name=f"epp_embedded_{name}", error=Status.INTERNAL + 1)(function)
     atexit.register(program.close_all)
@@ -69,9 +69,10 @@ class _Program:
 
     def select(self, picker: int, request: Any, result: Any) -> tuple[Status, str]:
         """Choose for one request."""
-        asked = self._memory.request(request)
-        book = asked.body is not None and not request.flags & ASK_ONLY
-        answer = self._session(picker).select(asked, book=book, deadline_s=request.deadline_s)
+        asked, asks_only = self._memory.request(request), bool(request.flags & ASK_ONLY)
+        book = asked.body is not None and not asks_only
+        session = self._session(picker)
+        answer = session.select(asked, book=book, record=not asks_only, deadline_s=request.deadline_s)
         self._memory.write(result, answer)
         return answer.status, answer.reason
 
@@ -83,6 +84,11 @@ class _Program:
     def renew(self, picker: int, booking: int) -> tuple[Status, str]:
         """A request goes on."""
         self._session(picker).renew(booking)
+        return Status.OK, ""
+
+    def metrics(self, picker: int, page: Any) -> tuple[Status, str]:
+        """The metrics page of a picker."""
+        self._memory.write_text(page, self._session(picker).metrics())
         return Status.OK, ""
 
     def close(self, picker: int) -> tuple[Status, str]:

@@ -69,8 +69,9 @@ class Session:
 
     # --- the host's threads ---------------------------------------------------------------------------
 
-    def select(self, request: PickInput, *, book: bool, deadline_s: float) -> Answer:
-        """Choose for one request. Raises CallError."""
+    def select(self, request: PickInput, *, book: bool, deadline_s: float, record: bool = True) -> Answer:
+        """Choose for one request; ``record`` False: it is a question and counts as no request. Raises
+        CallError."""
         removed = untrusted(request.headers, trust_client=self._engine.config.server.trust_client_headers)
         believed = {name: value for name, value in request.headers.items() if name not in removed}
         request = replace(request, headers=believed)
@@ -78,7 +79,7 @@ class Session:
         async def work(engine: Engine) -> Answer:
             if len(request.body or b"") > engine.config.server.max_body_bytes:
                 return of_refusal(too_large(engine.config.server.max_body_bytes))
-            chosen = await engine.picker.choose(request, book=book)
+            chosen = await engine.picker.choose(request, book=book, record=record)
             if isinstance(chosen, Refused):
                 return of_refusal(chosen)
             if chosen.picked.booking is not None:
@@ -108,6 +109,15 @@ class Session:
                 raise unknown_booking(booking)
 
         self._ask(work, CALL_DEADLINE_S)
+
+    def metrics(self) -> bytes:
+        """The Prometheus text page. Raises CallError."""
+
+        async def work(engine: Engine) -> Engine:
+            await engine.inspector.refresh()
+            return engine
+
+        return self._ask(work, CALL_DEADLINE_S).inspector.metrics_page()
 
     def wait_ready(self, deadline_s: float) -> None:
         """Wait until somebody can be picked and every model was tried. Raises CallError."""

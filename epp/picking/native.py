@@ -1,5 +1,7 @@
 """Policies the router evaluates itself: one call asks, chooses and books."""
 
+from collections.abc import Mapping
+
 from epp.core.endpoints import WorkerRank
 from epp.core.router import BusyLimits, DisaggRule, NoChoice, Policy, Router, Selection, SelectRequest
 from epp.core.scheduling.guarding import PluginReading
@@ -21,13 +23,17 @@ class NativeChooser:
         disagg: DisaggRule,
         busy: BusyLimits,
         fallback_endpoints: int,
+        busy_of: Mapping[str, BusyLimits] | None = None,
     ) -> None:
+        """``busy_of``: limits of single models (by the name asked for) in place of ``busy``; read at every
+        choice, so its owner may change them at any time."""
         self.name = policy.value
         self._router = router
         self._policy = policy
         self._lease_s = lease_s
         self._disagg = disagg
         self._busy = busy
+        self._busy_of = {} if busy_of is None else busy_of
         self._fallback_endpoints = fallback_endpoints
 
     def choose(self, question: Question) -> Choice | NoChoice:
@@ -60,7 +66,7 @@ class NativeChooser:
             preferred_taints=question.preferred_taints,
             params=question.params,
             disagg=self._disagg if question.split else NO_SPLIT,
-            busy=self._busy,
+            busy=self._busy_of.get(question.model, self._busy),
             explain=question.explain or self._fallback_endpoints > 0,
         )
 

@@ -35,11 +35,12 @@ from epp.picking.choice import Choice, Chooser, Question
 from epp.picking.explaining import reason_line, summary
 from epp.picking.fleet import Fleet
 from epp.picking.names import ModelName, ModelNames
-from epp.picking.recording import Recorder
+from epp.picking.recording import Recorder, Recording, Unrecorded
 from epp.picking.rewriting import rewritten
 
 _NO_TOKENS = Tokenized(b"", Exactness.NONE, 0)
 """Tokens of a request that has no prompt: nothing is missing, so nothing is degraded."""
+_UNRECORDED = Unrecorded()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,10 @@ class RequestPicker:
         chosen = await self.choose(request, book=request.body is not None)
         return chosen if isinstance(chosen, Refused) else chosen.picked
 
-    async def choose(self, request: PickInput, *, book: bool) -> Chosen | Refused:
-        """Choose, with the tokens and the numbers a caller in the same process can use; books if asked to."""
-        recorder = self._parts.recorder
+    async def choose(self, request: PickInput, *, book: bool, record: bool = True) -> Chosen | Refused:
+        """Choose, with the tokens and the numbers a caller in the same process can use; books if asked to.
+        ``record`` False: a question, not a request: counters, logs and recent decisions do not hear of it."""
+        recorder = self._parts.recorder if record else _UNRECORDED
         request_id = request_id_of(request)
         try:
             asked = self._understand(request, request_id)
@@ -97,7 +99,8 @@ class RequestPicker:
         if candidates == ():
             return recorder.refused(asked, self._refusal(NoChoice.NO_CANDIDATES))
         tokens = await self._tokens(asked)
-        return self._decide(request, asked, self._question(request, asked, tokens, candidates, book=book))
+        question = self._question(request, asked, tokens, candidates, book=book)
+        return self._decide(request, asked, question, recorder)
 
     def finish(self, picked: Picked, ending: Ending, facts: ResponseFacts) -> None:
         """The stream of a pick ended."""
@@ -185,9 +188,10 @@ class RequestPicker:
             split=not intent.bypass_prefill,
         )
 
-    def _decide(self, request: PickInput, asked: Asked, question: Question) -> Chosen | Refused:
+    def _decide(
+        self, request: PickInput, asked: Asked, question: Question, recorder: Recording
+    ) -> Chosen | Refused:
         """Choose, book and answer; nothing here awaits."""
-        recorder = self._parts.recorder
         try:
             choice = self._parts.chooser.choose(question)
         except CapacityError as error:
@@ -196,14 +200,14 @@ class RequestPicker:
         if isinstance(choice, NoChoice):
             return recorder.refused(asked, self._refusal(choice))
         snapshot = self._parts.fleet.snapshot
-        decision = recorder.picked(asked, question, choice, snapshot)
+        reason = recorder.picked(asked, question, choice, snapshot)
         picked = Picked(
             destinations=destinations(choice, snapshot),
             request_id=asked.request_id,
             set_headers=self._headers(request, asked, choice, question.tokens),
             body=rewritten(request.body, asked, question.tokens, self._config.routing),
             booking=question.booking,
-            reason=decision.reason,
+            reason=reason,
             response_headers=choice.response_headers,
         )
         if choice.stores_blocks and question.booking is not None:

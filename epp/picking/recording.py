@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from epp.core.endpoints import PoolSnapshot
 from epp.core.outcomes import Refused
@@ -19,8 +20,54 @@ _MAX_TEXT = 256
 """Clients name models and requests as they like; what is kept of such a name is bounded."""
 
 
+class Recording(Protocol):
+    """What a pick tells on its way."""
+
+    def understood(self, asked: Asked) -> None:
+        """A request could be read, if not every header of it."""
+        ...
+
+    def picked(self, asked: Asked, question: Question, choice: Choice, snapshot: PoolSnapshot) -> str:
+        """A worker was chosen; returns the reason in one line."""
+        ...
+
+    def refused(self, asked: Asked, refused: Refused) -> Refused:
+        """Nobody was chosen; returns ``refused``."""
+        ...
+
+    def unreadable(self, request_id: str, refused: Refused) -> Refused:
+        """The request could not be understood at all; returns ``refused``."""
+        ...
+
+    def timed(self, asked: Asked, *, scheduling_s: float, now_s: float) -> None:
+        """How long the choice and the whole request took here."""
+        ...
+
+
+class Unrecorded:
+    """For a program that only asks (satisfies :class:`Recording`): nothing is kept, counted or logged."""
+
+    def understood(self, asked: Asked) -> None:
+        """Nothing."""
+
+    def picked(self, asked: Asked, question: Question, choice: Choice, snapshot: PoolSnapshot) -> str:  # noqa: ARG002 -- see the protocol
+        """The reason alone."""
+        return reason_line(choice, question.tokens)
+
+    def refused(self, asked: Asked, refused: Refused) -> Refused:  # noqa: ARG002 -- see the protocol
+        """As it is."""
+        return refused
+
+    def unreadable(self, request_id: str, refused: Refused) -> Refused:  # noqa: ARG002 -- see the protocol
+        """As it is."""
+        return refused
+
+    def timed(self, asked: Asked, *, scheduling_s: float, now_s: float) -> None:
+        """Nothing."""
+
+
 class Recorder:
-    """Remembers, counts and logs; decides nothing."""
+    """Remembers, counts and logs; decides nothing (satisfies :class:`Recording`)."""
 
     def __init__(
         self,
@@ -41,8 +88,9 @@ class Recorder:
         for header, reason in asked.unreadable:
             self._metrics.header_error(header, reason)
 
-    def picked(self, asked: Asked, question: Question, choice: Choice, snapshot: PoolSnapshot) -> Decision:
-        """A worker was chosen, and booked if the question said so. The token ids themselves are not kept."""
+    def picked(self, asked: Asked, question: Question, choice: Choice, snapshot: PoolSnapshot) -> str:
+        """A worker was chosen, and booked if the question said so; returns the reason in one line. The token
+        ids themselves are not kept."""
         tokens = question.tokens
         told = Tokenized(b"", tokens.exactness, tokens.prompt_tokens, tokens.degraded)
         endpoint = snapshot.by_worker[choice.selection.worker.worker_id]
@@ -65,7 +113,7 @@ class Recorder:
             awaits = choice.stores_blocks and prefiller is not None and prefiller.kv_events is not None
             self._follow(question.booking, labels, asked, decision, awaits_event=awaits)
             _predict(decision, question, choice)
-        return decision
+        return decision.reason
 
     def refused(self, asked: Asked, refused: Refused) -> Refused:
         """Nobody was chosen; returns ``refused``."""

@@ -79,4 +79,4 @@ def _content_hash(key: Any) -> int:
 def _mm_objects(info: Any) -> tuple[int, ...]:
     objects = as_list((as_mapping(info) or {}).get("mm_objects")) or []
     hashes = ((as_mapping(item) or {}).get("mm_hash") for item in objects)
-    return tuple(value & _MASK64 for value in hashes if isinstance(value, int))
+    return tuple(value & _MASK64 for value in hashes if type(value) is int)

@@ -8,7 +8,8 @@ the rest of the batch still applies, in order.
 
 Reasons: ``malformed`` (does not have the shape above), ``unknown-type``, ``hash-form`` (hashes as byte
 strings: the engine runs with ``VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES=0``), ``kind`` (not the main attention's
-cache, so no measure of prefix reuse), ``locality`` (the block is held elsewhere, not by this worker).
+cache, so no measure of prefix reuse; or of a cache group outside 0 .. 63, of which no memory is kept),
+``locality`` (the block is held elsewhere, not by this worker).
 """
 
 from collections import Counter
@@ -38,6 +39,8 @@ _MAIN_KINDS = frozenset({None, "full_attention", "mla_attention", "sink_full_att
 _HERE = frozenset({None, "LOCAL"})
 _MASK64 = (1 << 64) - 1
 _MAX_BLOCK_TOKENS = 1 << 16
+_MAX_GROUPS = 64
+_MAX_LORA_ID_BYTES = 256
 
 _Hash: TypeAlias = int | bytes
 
@@ -201,12 +204,14 @@ def _as_map(event: _StoredArray) -> _StoredMap:
         lora_name=event.lora_name,
         extra_keys=event.extra_keys,
         block_mm_infos=next((item for item in map(as_list, tail) if item is not None), None),
-        group_idx=next((item for item in tail if isinstance(item, int)), None),
+        group_idx=next((item for item in tail if isinstance(item, int) and not isinstance(item, bool)), None),
         kv_cache_spec_kind=next((item for item in tail if isinstance(item, str)), None),
     )
 
 
 def _stored(event: _StoredMap, groups: set[int]) -> BlocksStored:
+    _check_lora_id(event.lora_id)
+    _check_group(event.group_idx)
     if event.kv_cache_spec_kind not in _MAIN_KINDS:
         if event.group_idx is not None:
             groups.add(event.group_idx)
@@ -241,6 +246,7 @@ def _extras(event: _StoredMap, lora: str, *, at_root: bool) -> tuple[str, Conten
 
 
 def _removed(event: _RemovedArray | _RemovedMap, groups: set[int]) -> BlocksRemoved:
+    _check_group(event.group_idx)
     if event.group_idx in groups:
         raise _Unusable("kind")
     if isinstance(event, _RemovedMap):
@@ -248,13 +254,28 @@ def _removed(event: _RemovedArray | _RemovedMap, groups: set[int]) -> BlocksRemo
     return BlocksRemoved(engine_hashes=_names(event.block_hashes), tier=_tier(event.medium))
 
 
+def _check_group(group: int | None) -> None:
+    if group is not None and not 0 <= group < _MAX_GROUPS:
+        raise _Unusable("kind")
+
+
 def _check_locality(locality: str | None) -> None:
-    if locality is not None and locality.upper() not in _HERE:
+    if locality is not None and _ascii_upper(locality) not in _HERE:
         raise _Unusable("locality")
 
 
 def _tier(medium: str | None) -> Tier:
-    return Tier.DEVICE if medium is None else _TIERS.get(medium.upper(), Tier.EXTERNAL)
+    return Tier.DEVICE if medium is None else _TIERS.get(_ascii_upper(medium), Tier.EXTERNAL)
+
+
+def _ascii_upper(name: str) -> str:
+    """Upper case of names that engines write; beyond ASCII two letters may have one upper case."""
+    return name.upper() if name.isascii() else name
+
+
+def _check_lora_id(lora_id: int | str | None) -> None:
+    if isinstance(lora_id, str) and len(lora_id.encode()) > _MAX_LORA_ID_BYTES:
+        raise _Unusable("malformed")
 
 
 def _names(hashes: list[_Hash]) -> tuple[int, ...]:

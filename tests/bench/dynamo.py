@@ -12,7 +12,7 @@ way a Python program would call it, in a process of its own:
   of hashes; ours is ``select`` of token ids, which hashes them before and chooses after.
 * ``select``: hash, look up and choose, nothing booked, 32 workers, empty index (``cold``) or as in ``find``
   (``warm``). Theirs is a coroutine of ``SelectionService``, awaited one at a time; ours is
-  ``NativeRouter.select``, which hashes no further than anybody holds the prompt.
+  ``NativeRouter.select``, which hashes the whole prompt too.
 * ``reserve_free``: book a 2048-token prompt and free it again. Theirs with 64 callers under way, which it
   needs; ours one after the other on one thread.
 """
@@ -39,7 +39,8 @@ from tests.interop.dynamo.routers import payload
 from tests.interop.dynamo.service import Service, prompt
 from tests.interop.dynamo.streams import BLOCK_TOKENS, Stored, World
 
-_PYTHON = "EPP_DYNAMO_PYTHON"
+PYTHON = "EPP_DYNAMO_PYTHON"
+"""Environment variable that names the interpreter."""
 _CHILD = Path(__file__).parents[1] / "interop" / "dynamo" / "timing_child.py"
 _WORKERS = 32
 _HOLDERS = 8
@@ -172,9 +173,9 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=100)
     rounds = parser.parse_args().rounds
-    python = os.environ.get(_PYTHON)
+    python = os.environ.get(PYTHON)
     if not python:
-        print(f"{_PYTHON} names no interpreter; see docs/interop.md", file=sys.stderr)
+        print(f"{PYTHON} names no interpreter; see docs/interop.md", file=sys.stderr)
         return 2
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -24,7 +24,7 @@ def test_every_allocation_may_fail(built: Build) -> None:
 
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_any_thread_may_call_anything(built: Build, sanitizer: str) -> None:
-    run(built(sanitizer) / "test_threads", "100")
+    run(built(sanitizer) / "test_threads", "1000")
 
 
 @pytest.mark.parametrize("target", ["payload", "snapshot", "calls"])

@@ -6,7 +6,8 @@
 #define CALLS(X)   \
     X(abi_version) \
     X(input_init)  \
-    X(result_init) X(open) X(wait_ready) X(select_worker) X(finish) X(renew) X(free_result) X(close)
+    X(result_init) \
+    X(open) X(wait_ready) X(select_worker) X(finish) X(renew) X(free_result) X(metrics) X(free_text) X(close)
 
 static struct {
 #define DECLARE(name) __typeof__(&epp_request_##name) name;
@@ -58,6 +59,13 @@ epp_request_status epp_go_finish(epp_request_picker picker, uint64_t booking, in
 epp_request_status epp_go_renew(epp_request_picker picker, uint64_t booking, char *error, size_t capacity) {
     return calls.renew(picker, booking, error, capacity);
 }
+
+epp_request_status epp_go_metrics(epp_request_picker picker, epp_request_text *page, char *error,
+                                  size_t capacity) {
+    return calls.metrics(picker, page, error, capacity);
+}
+
+void epp_go_free_text(epp_request_text *text) { calls.free_text(text); }
 
 epp_request_status epp_go_close(epp_request_picker picker, char *error, size_t capacity) {
     return calls.close(picker, error, capacity);

@@ -19,6 +19,9 @@ epp_request_status epp_go_select(epp_request_picker picker, const epp_request_in
 epp_request_status epp_go_finish(epp_request_picker picker, uint64_t booking, int ending, char *error,
                                  size_t capacity);
 epp_request_status epp_go_renew(epp_request_picker picker, uint64_t booking, char *error, size_t capacity);
+epp_request_status epp_go_metrics(epp_request_picker picker, epp_request_text *page, char *error,
+                                  size_t capacity);
+void epp_go_free_text(epp_request_text *text);
 epp_request_status epp_go_close(epp_request_picker picker, char *error, size_t capacity);
 void epp_go_result_init(epp_request_result *result);
 void epp_go_free_result(epp_request_result *result);

@@ -102,6 +102,20 @@ func (p *Picker) Renew(booking uint64) error {
 	})
 }
 
+// Metrics is the picker's metrics page in Prometheus's text format, to serve on a path of the program's own. Errors:
+// ErrClosed, ErrDeadline.
+func (p *Picker) Metrics() ([]byte, error) {
+	var page C.epp_request_text
+	err := p.call(context.Background(), "Metrics", func(room *C.char) C.epp_request_status {
+		return C.epp_go_metrics(p.number, &page, room, errorBytes)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer C.epp_go_free_text(&page)
+	return C.GoBytes(unsafe.Pointer(page.bytes), C.int(page.n_bytes)), nil
+}
+
 // Close stops the picker; calls under way end with ErrClosed. Errors: ErrClosed when it was closed before.
 func (p *Picker) Close() error {
 	return call("Close", func(room *C.char) C.epp_request_status {

@@ -20,7 +20,7 @@ type Request struct {
 	ID      string   // empty: x-request-id, else one is made
 	// Subset names the only endpoints allowed, as ip:port or bare ip; nil: all, empty but not nil: none.
 	Subset []string
-	// AskOnly books nothing: Finish is not to be called.
+	// AskOnly makes it a question: nothing is booked, logged or counted, and Finish is not to be called.
 	AskOnly bool
 }
 

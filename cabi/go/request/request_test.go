@@ -60,6 +60,33 @@ func soon(t *testing.T) context.Context {
 
 func chat() *Request { return &Request{Path: "/v1/chat/completions", Body: []byte(body)} }
 
+func TestMetricsCountRequestsAndNoQuestions(t *testing.T) {
+	picker := open(t)
+	ask := chat()
+	for _, ask.AskOnly = range []bool{false, true} {
+		chosen, err := picker.SelectWorker(soon(t), ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ask.AskOnly != (chosen.Booking == 0) {
+			t.Errorf("ask only %v, booking %d", ask.AskOnly, chosen.Booking)
+		}
+	}
+	page, err := picker.Metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := ""
+	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(line, "llm_d_epp_scheduler_attempts_total{") {
+			total += line[strings.LastIndexByte(line, ' ')+1:]
+		}
+	}
+	if total != "1.0\n" {
+		t.Errorf("requests counted: %q", total)
+	}
+}
+
 func TestSelectAndFinish(t *testing.T) {
 	picker := open(t)
 	request := chat()

@@ -167,6 +167,40 @@ static void refusals_are_responses(epp_request_picker picker) {
     epp_request_free_result(&result);
 }
 
+static double requests_total(epp_request_picker picker) {
+    epp_request_text page = {NULL, 0};
+    double total = 0;
+    EXPECT(epp_request_metrics(picker, &page, error, sizeof error) == EPP_REQUEST_OK);
+    EXPECT(page.bytes != NULL && strlen(page.bytes) == page.n_bytes);
+    for (const char *line = page.bytes; line != NULL; line = strchr(line + 1, '\n')) {
+        if (strncmp(line, "\nllm_d_epp_scheduler_attempts_total{", 36) != 0) continue;
+        total += strtod(strchr(line, '}') + 1, NULL);
+    }
+    epp_request_free_text(&page);
+    EXPECT(page.bytes == NULL && page.n_bytes == 0);
+    epp_request_free_text(&page);
+    epp_request_free_text(NULL);
+    return total;
+}
+
+static void the_page_counts_requests(epp_request_picker picker) {
+    epp_request_input input = chat();
+    epp_request_result result;
+    epp_request_result_init(&result);
+    const double before = requests_total(picker);
+    EXPECT(epp_request_select_worker(picker, &input, &result, error, sizeof error) == EPP_REQUEST_OK);
+    EXPECT(epp_request_finish(picker, result.booking, EPP_REQUEST_COMPLETED, NULL, 0) == EPP_REQUEST_OK);
+    epp_request_free_result(&result);
+    EXPECT(requests_total(picker) == before + 1);
+    input.flags = EPP_REQUEST_ASK_ONLY; /* a question is no request */
+    EXPECT(epp_request_select_worker(picker, &input, &result, error, sizeof error) == EPP_REQUEST_OK);
+    epp_request_free_result(&result);
+    EXPECT(requests_total(picker) == before + 1);
+    EXPECT(epp_request_metrics(picker, NULL, error, sizeof error) == EPP_REQUEST_E_ARGUMENT);
+    EXPECT(epp_request_metrics(picker + 1000, &(epp_request_text){NULL, 0}, error, sizeof error) ==
+           EPP_REQUEST_E_CLOSED);
+}
+
 static void prompts_may_be_split(void) {
     static const char split[] =
         "endpoints:\n"
@@ -257,6 +291,7 @@ int main(void) {
     arguments_are_refused(picker);
     a_request_is_answered(picker);
     refusals_are_responses(picker);
+    the_page_counts_requests(picker);
     prompts_may_be_split();
     many_threads_ask(picker);
     signals_are_the_hosts();

@@ -67,9 +67,9 @@ def slowed(session: Session, monkeypatch: pytest.MonkeyPatch, pause: Callable[[]
     """Every choice first waits."""
     choose = session._engine.picker.choose
 
-    async def choose_slowly(request: PickInput, *, book: bool) -> Any:
+    async def choose_slowly(request: PickInput, *, book: bool, record: bool) -> Any:
         await pause()
-        return await choose(request, book=book)
+        return await choose(request, book=book, record=record)
 
     monkeypatch.setattr(session._engine.picker, "choose", choose_slowly)
 
@@ -93,6 +93,22 @@ def test_a_booking_lives_from_select_to_finish(session: Session) -> None:
 def test_asking_books_nothing(session: Session) -> None:
     assert session.select(chat(), book=False, deadline_s=DEADLINE_S).booking == 0
     assert bookings(session) == 0
+
+
+def requests_counted(session: Session) -> float:
+    """Of all models, as the metrics page says."""
+    attempts = "llm_d_epp_scheduler_attempts_total{"
+    lines = session.metrics().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(attempts))
+
+
+def test_the_metrics_page_counts_requests_and_no_questions(session: Session) -> None:
+    session.select(chat(), book=True, deadline_s=DEADLINE_S)
+    session.select(chat(b"no JSON"), book=True, deadline_s=DEADLINE_S)
+    assert requests_counted(session) == 2
+    for body in (BODY, b"no JSON"):
+        session.select(chat(body), book=False, record=False, deadline_s=DEADLINE_S)
+    assert requests_counted(session) == 2
 
 
 def test_a_booking_nobody_finishes_ends_with_its_lease() -> None:

@@ -1,9 +1,10 @@
 """The index against Dynamo's ``RadixTree``: the same changes, the same questions.
 
-Where every engine evicts leaves first and names blocks by their content, the answers are equal. Two things
-tell them apart, both on purpose (docs/decisions/0100-where-we-differ-from-dynamo.md): a block that comes
-back in the middle brings its tail back with it, and a name belongs to one engine. Tests count such
-differences and hold each between the model of the tree and what is resident; none is passed over.
+Where every engine evicts leaves first and names blocks by their content, the answers are equal. Three things
+tell them apart, on purpose (docs/decisions/0100-where-we-differ-from-dynamo.md): a block that comes back
+in the middle brings its tail back with it, a name belongs to one engine, and copies of a block are counted.
+Tests count such differences and hold each between the model of the tree and what is resident; none is passed
+over.
 """
 
 import random
@@ -132,6 +133,18 @@ def test_a_name_belongs_to_one_engine(oracle: Oracle) -> None:
     assert _known(oracle, changes) == ({first: 4, second: 4}, {first: 4, second: 5})
     changes.append((other, second, Removed(1)))
     assert _known(oracle, changes) == ({first: 4, second: 4}, {first: 4, second: 1})
+
+
+def test_the_first_of_two_copies_takes_a_block_there(oracle: Oracle) -> None:
+    """An engine that computed equal content twice announces both copies and evicts one of them."""
+    world, target = World.grown(random.Random(0), 3, forks=0.0), WorkerRank(1, 0)
+    changes: list[tuple[World, WorkerRank, Change]] = [(world, target, Stored((0, 1, 2), None))] * 2
+    nobody = {WorkerRank(2, 0): 0}
+    assert _known(oracle, changes) == ({target: 3}, {target: 3, **nobody})
+    changes.append((world, target, Removed(2)))
+    assert _known(oracle, changes) == ({target: 2}, {target: 3, **nobody})
+    changes.append((world, target, Removed(2)))
+    assert _known(oracle, changes) == ({target: 2}, {target: 2, **nobody})
 
 
 def _known(

@@ -2,7 +2,7 @@
 
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -188,4 +188,52 @@ def test_threads_share_a_router(router: cabi.Router) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+    assert router.stats().bookings == 0
+
+
+def test_a_rank_of_many_blocks_is_dropped_to_the_last(router: cabi.Router) -> None:
+    count = 10_000  # several parts
+    batch = cabi.EventBatch()
+    batch.stored(list(range(1, count + 1)), array("I", range(count)), 1, namespace_seed=SEED)
+    for worker in (1, 2):
+        router.upsert_worker(cabi.Worker(worker, block_tokens=1))
+        assert router.apply(worker, 0, batch, 0.0).stored_blocks == count
+    assert router.drop_blocks(1, 0) == count
+    assert [load.resident_blocks for load in router.loads()] == [0, count]
+    assert router.drop_blocks(1, 0) == 0
+
+
+def side_by_side(rounds: int, *parts: Callable[[int], object]) -> None:
+    """Each part on a thread of its own, called with 1, 2, ..."""
+
+    def play(part: Callable[[int], object]) -> None:
+        for number in range(1, rounds + 1):
+            part(number)
+
+    crew = [threading.Thread(target=play, args=(part,)) for part in parts]
+    for member in crew:
+        member.start()
+    for member in crew:
+        member.join()
+
+
+def test_questions_run_while_bookings_and_events_change_what_they_read(router: cabi.Router) -> None:
+    for worker in (1, 2):
+        router.upsert_worker(cabi.Worker(worker, block_tokens=16))
+    seen: set[tuple[int, int]] = set()
+
+    def ask(_number: int) -> None:
+        chosen = router.select(question(), explain=True)
+        seen.add((len(chosen.terms), chosen.best_cached_tokens))
+
+    def book(number: int) -> None:
+        router.select(question(booking=number))
+        router.end_booking(number)
+
+    def change(_number: int) -> None:
+        router.apply(2, 0, stored(), 0.0)
+        router.drop_blocks(2, 0)
+
+    side_by_side(300, ask, ask, book, change)
+    assert seen <= {(2, 0), (2, 48)}  # all of a batch or nothing of it
     assert router.stats().bookings == 0
