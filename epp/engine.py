@@ -10,16 +10,19 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from epp.config.model import Config, RoutingConfig
+from epp.config.errors import ConfigError
+from epp.config.model import Config, DiscoveryConfig, RoutingConfig
 from epp.core.endpoints import Endpoint, WorkerRank
 from epp.core.kvindex.native import NativeRouter
 from epp.core.kvindex.reference import ReferenceRouter
 from epp.core.router import BusyLimits, DisaggRule, Policy, Router, RouterOptions
 from epp.core.scheduling.building import policy_for
 from epp.core.scheduling.foreign import installed_plugins
+from epp.discovery.etcd import EtcdDiscovery
 from epp.discovery.file import FileDiscovery
 from epp.discovery.memory import MemoryDiscovery
-from epp.discovery.source import Discovery
+from epp.discovery.namespaces import NamespaceDiscovery
+from epp.discovery.source import Discovery, DiscoveryMetrics
 from epp.kvevents.subscriber import EventSubscriber
 from epp.net.background import Background, every
 from epp.picking.active import ActiveRequests
@@ -82,7 +85,9 @@ class Engine:
         )
         self.tokenizer = TokenizerService(config.tokenize, TokenizeCounters(self.catalog))
         recent = RecentDecisions(config.telemetry.recent_picks)
-        chooser = make_chooser(config, self.fleet, clock)
+        self.busy_limits: dict[str, BusyLimits] = {}
+        """By model name, set while running; other models have the configured limits."""
+        chooser = make_chooser(config, self.fleet, clock, self.busy_limits)
         self.picker = RequestPicker(
             config,
             PickerParts(
@@ -201,7 +206,12 @@ def make_router(routing: RoutingConfig) -> Router:
     return NativeRouter(options)
 
 
-def make_chooser(config: Config, fleet: Fleet, clock: Callable[[], float]) -> Chooser:
+def make_chooser(
+    config: Config,
+    fleet: Fleet,
+    clock: Callable[[], float],
+    busy_of: Mapping[str, BusyLimits] | None = None,
+) -> Chooser:
     """The policy the configuration asks for; raises ConfigError for plugins that cannot be made."""
     routing = config.routing
     scored = routing.policy == SCORERS
@@ -216,6 +226,7 @@ def make_chooser(config: Config, fleet: Fleet, clock: Callable[[], float]) -> Ch
             routing.busy_decode_fraction, routing.busy_prefill_tokens, routing.busy_prefill_fraction
         ),
         fallback_endpoints=0 if scored else routing.fallback_endpoints,
+        busy_of=busy_of,
     )
     if not scored:
         return native
@@ -226,9 +237,19 @@ def make_chooser(config: Config, fleet: Fleet, clock: Callable[[], float]) -> Ch
 
 
 def make_discovery(config: Config, catalog: Catalog) -> Discovery:
-    """The configured source of endpoints."""
-    metrics = DiscoveryCounters(catalog)
-    path = config.discovery.endpoints_file
-    if path is not None:
-        return FileDiscovery(path, config.discovery.poll_interval_s, metrics)
+    """The configured source of endpoints; raises ConfigError for certificates that cannot be read."""
+    source, asked = _make_source(config.discovery, DiscoveryCounters(catalog)), config.discovery
+    if asked.namespace is None and asked.namespace_prefix is None:
+        return source
+    return NamespaceDiscovery(source, asked.namespace, asked.namespace_prefix)
+
+
+def _make_source(asked: DiscoveryConfig, metrics: DiscoveryMetrics) -> Discovery:
+    if asked.backend == "etcd":
+        try:
+            return EtcdDiscovery(asked.etcd, metrics)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(f"The certificates for etcd cannot be used: {error}.") from error
+    if asked.endpoints_file is not None:
+        return FileDiscovery(asked.endpoints_file, asked.poll_interval_s, metrics)
     return MemoryDiscovery(metrics=metrics)

@@ -10,6 +10,7 @@ _COMMANDS = {
     "serve": ("epp.cli.serve", "serve ext_proc (the default when the first argument is a flag)"),
     "demo": ("epp.cli.demo", "run everything on this machine: Envoy, simulated engines, the picker"),
     "check": ("epp.cli.check", "validate the configuration and show where each value came from"),
+    "register": ("epp.cli.register", "register a worker with etcd for as long as this runs"),
     "explain": ("epp.cli.explain", "ask a running picker what it would choose for a request, and why"),
 }
 """Subcommand → (module with ``run(argv)``, one line of help). Imported only when chosen."""

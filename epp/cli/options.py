@@ -7,12 +7,13 @@ from pathlib import Path
 
 from epp.config.flags import build_parser as build_flag_parser
 from epp.config.load import Loaded, load_config
+from epp.config.settings import TABLE
 from epp.config.tree import MAX_DOCUMENT_BYTES
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
     """A parser of every setting's flag, with help; its errors are ConfigError."""
-    return build_flag_parser(prog, with_help=True)
+    return build_flag_parser(TABLE, prog, with_help=True)
 
 
 def wants_help(argv: Sequence[str]) -> bool:

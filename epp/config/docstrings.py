@@ -1,22 +1,23 @@
-"""The docstrings below the fields of :mod:`epp.config.model`, for help texts and the reference page.
+"""The docstrings below the fields of records, for help texts and the reference page.
 
-Python keeps no docstring of a field, so the module's source is parsed; this runs for ``--help`` and the
+Python keeps no docstring of a field, so a module's source is parsed; this runs for ``--help`` and the
 reference page, never for a start.
 """
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from types import ModuleType
 
-from epp.config import model
+from epp.config.table import C, Setting, Table, is_nested, value_at
 
 
 @cache
-def field_docs() -> dict[str, str]:
+def _docs_of(module: ModuleType) -> dict[str, str]:
     """``Record.field`` → its docstring on one line; ``Record`` → the record's own."""
-    module = ast.parse(inspect.getsource(model))
-    return {name: " ".join(text.split()) for node in module.body for name, text in _of_class(node)}
+    tree = ast.parse(inspect.getsource(module))
+    return {name: " ".join(text.split()) for node in tree.body for name, text in _of_class(node)}
 
 
 def _of_class(node: ast.stmt) -> Iterator[tuple[str, str]]:
@@ -40,15 +41,26 @@ def _text_of(node: ast.stmt) -> str | None:
     return None
 
 
-def record_of(section: str) -> str:
-    """The record's name for a section path: ``server.tls`` is ``TlsConfig``; empty path: ``Config``."""
-    record: object = model.Config()
-    for name in filter(None, section.split(".")):
-        record = getattr(record, name)
-    return type(record).__name__
-
-
-def describe(path: str) -> str:
-    """The docstring of the field at ``path``; empty for a path that is no field."""
+def describe(table: Table[C], path: str) -> str:
+    """The docstring of the field at ``path``, or of the mapping it is in; empty where there is none."""
     section, _, name = path.rpartition(".")
-    return field_docs().get(f"{record_of(section)}.{name}", "")
+    holder = value_at(table.default, section) if section else table.default
+    if not is_nested(holder):
+        return ""
+    text = _doc(table, f"{type(holder).__name__}.{name}")
+    return text or (describe(table, section) if section and isinstance(holder, Mapping) else "")
+
+
+def describe_section(table: Table[C], section: str) -> str:
+    """The docstring of the record, or of the mapping field, at a section's path."""
+    holder = value_at(table.default, section) if section else table.default
+    return _doc(table, type(holder).__name__) or describe(table, section)
+
+
+def help_text(table: Table[C], setting: Setting) -> str:
+    """What a setting means."""
+    return setting.about or describe(table, setting.path)
+
+
+def _doc(table: Table[C], name: str) -> str:
+    return next((docs[name] for docs in map(_docs_of, table.modules) if name in docs), "")

@@ -8,13 +8,13 @@ Values stay text here; :mod:`epp.config.load` turns them into values like those 
 import argparse
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 from epp.config.errors import ConfigError
-from epp.config.foreign import FOREIGN_FLAGS
-from epp.config.settings import SETTINGS, Setting
+from epp.config.foreign import ForeignFlag
+from epp.config.table import C, Setting, Table, shown_value
 
 _Adder: TypeAlias = Callable[..., argparse.Action]
 """``add_argument`` of a parser or a group."""
@@ -76,56 +76,60 @@ class _StoreForeign(argparse.Action):
         option_string: str | None = None,  # noqa: ARG002 -- argparse's signature
     ) -> None:
         given: Given = namespace.given
-        given.foreign.append((self.dest, "true" if values is None else str(values)))
+        text = "false" if self.nargs == 0 else "true" if values is None else str(values)
+        given.foreign.append((self.dest, text))
 
 
-def add_settings(parser: argparse.ArgumentParser, *, with_help: bool) -> None:
+def add_settings(parser: argparse.ArgumentParser, table: Table[C], *, with_help: bool) -> None:
     """Declare every flag of the table; ``with_help`` costs a look at the sources of the records."""
     adders: dict[str, _Adder] = {}
-    for setting in SETTINGS:
+    for setting in table.settings:
         if setting.flag:
-            title = setting.path.partition(".")[0] if "." in setting.path else "files and models"
+            title = _title(table, setting)
             if title not in adders:
                 adders[title] = parser.add_argument_group(title).add_argument
-            _add(adders[title], setting, _help(setting) if with_help else None)
-    for foreign in FOREIGN_FLAGS:
-        names = ["-v", "--v"] if foreign.name == "v" else [f"--{foreign.name}"]
-        nargs = "?" if foreign.is_boolean else None
-        parser.add_argument(
-            *names, action=_StoreForeign, dest=foreign.name, nargs=nargs, help=argparse.SUPPRESS
-        )
+            _add(adders[title], setting, _help(table, setting) if with_help else None)
+    for foreign in table.foreign_flags:
+        _add_foreign(parser, foreign)
+
+
+def _title(table: Table[C], setting: Setting) -> str:
+    """The group of a setting in the help: its outermost record."""
+    record, dot, _ = setting.path.removeprefix(table.engine).partition(".")
+    return record if dot else "files and models" if not table.engine else "general"
 
 
 def _add(add_argument: _Adder, setting: Setting, text: str | None) -> None:
     boolean = setting.kind.is_boolean
-    add_argument(
-        f"--{setting.flag}",
-        action=_Store,
-        setting=setting,
-        dest=setting.path,
-        nargs="?" if boolean else None,
-        metavar="BOOL" if boolean else "VALUE",
-        help=text,
-    )
+    names = [f"--{setting.flag}", *([f"-{setting.short}"] if setting.short else [])]
+    shared: dict[str, Any] = {"action": _Store, "setting": setting, "dest": setting.path}
+    value: dict[str, Any] = {"nargs": "?" if boolean else None, "metavar": "BOOL" if boolean else "VALUE"}
+    add_argument(*names, **shared, **value, help=text)
+    if setting.former:
+        former = [f"--{name}" for name in setting.former]
+        add_argument(*former, **shared, **value, help=argparse.SUPPRESS)
     if boolean:
-        add_argument(
-            f"--no-{setting.flag}",
-            action=_Store,
-            setting=setting,
-            dest=setting.path,
-            nargs=0,
-            help=argparse.SUPPRESS,
-        )
+        negated = [f"--no-{name}" for name in (setting.flag, *setting.former)]
+        add_argument(*negated, **shared, nargs=0, help=argparse.SUPPRESS)
 
 
-def _help(setting: Setting) -> str:
-    from epp.config.reference import default_text, help_text  # noqa: PLC0415 -- only for --help
+def _add_foreign(parser: argparse.ArgumentParser, foreign: ForeignFlag) -> None:
+    names = ["-v", "--v"] if foreign.name == "v" else [f"--{foreign.name}"]
+    shared: dict[str, Any] = {"action": _StoreForeign, "dest": foreign.name, "help": argparse.SUPPRESS}
+    parser.add_argument(*names, **shared, nargs="?" if foreign.is_boolean else None)
+    if foreign.is_negatable:
+        parser.add_argument(f"--no-{foreign.name}", **shared, nargs=0)
+
+
+def _help(table: Table[C], setting: Setting) -> str:
+    from epp.config.docstrings import help_text  # noqa: PLC0415 -- only for --help
 
     names = f"; {setting.env[0]}" if setting.env else ""
-    return f"{help_text(setting)} (default {default_text(setting)}{names})".replace("%", "%%")
+    default = shown_value(table.defaults.get(setting.path))
+    return f"{help_text(table, setting)} (default {default}{names})".replace("%", "%%")
 
 
-def build_parser(prog: str, *, with_help: bool) -> FlagParser:
+def build_parser(table: Table[C], prog: str, *, with_help: bool) -> FlagParser:
     """The parser of every setting's flag; ``with_help`` adds ``--help`` and its texts."""
     parser = FlagParser(
         prog=prog,
@@ -134,17 +138,17 @@ def build_parser(prog: str, *, with_help: bool) -> FlagParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    add_settings(parser, with_help=with_help)
+    add_settings(parser, table, with_help=with_help)
     return parser
 
 
-def read_flags(argv: Sequence[str]) -> Given:
+def read_flags(argv: Sequence[str], table: Table[C]) -> Given:
     """What ``argv`` says; raises ConfigError for anything that is not a known flag with its value."""
-    parser = build_parser("epp", with_help=False)
+    parser = build_parser(table, "epp", with_help=False)
     namespace = argparse.Namespace(given=Given())
     _, unknown = parser.parse_known_args([_long(word) for word in argv], namespace)
     if unknown:
-        raise ConfigError(_unknown(unknown[0]))
+        raise ConfigError(_unknown(unknown[0], table))
     given: Given = namespace.given
     return given
 
@@ -154,14 +158,14 @@ def _long(word: str) -> str:
     return f"-{word}" if _GO_SPELLING.fullmatch(word) and not re.fullmatch(r"-v\d+", word) else word
 
 
-def _unknown(word: str) -> str:
+def _unknown(word: str, table: Table[C]) -> str:
     if not word.startswith("-"):
         return f"There is nothing to do with {word!r}: settings are given as --flag=value."
     name = word.lstrip("-").partition("=")[0]
-    close = difflib.get_close_matches(name, list(_names()), n=1)
+    close = difflib.get_close_matches(name, _names(table), n=1)
     hint = f"; did you mean --{close[0]}?" if close else "."
     return f"There is no flag --{name}{hint}"
 
 
-def _names() -> Iterable[str]:
-    return (setting.flag for setting in SETTINGS if setting.flag)
+def _names(table: Table[C]) -> list[str]:
+    return [setting.flag for setting in table.settings if setting.flag]

@@ -24,10 +24,22 @@ class ForeignFlag:
     quiet: bool = False
     """The harmless values ask for what happens anyway: accepted without a warning."""
     is_boolean: bool = False
+    is_negatable: bool = False
+    """``--no-NAME`` is known too."""
+    env: str = ""
+    """A variable that says the same; empty: none."""
+    anyway: tuple[str, ...] = ()
+    """Values, lower case, that ask for what happens anyway: accepted without a warning."""
+    default: str = ""
+    """What it is where it comes from."""
 
     def accepts(self, text: str) -> bool:
         """Whether this value may be ignored."""
         return self.harmless is None or text.strip().lower() in self.harmless
+
+    def warns(self, text: str) -> bool:
+        """Whether ignoring this value is worth a sentence."""
+        return not self.quiet and text.strip().lower() not in self.anyway
 
 
 def _ignored(name: str, instead: str, *, boolean: bool = False) -> ForeignFlag:

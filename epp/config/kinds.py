@@ -20,6 +20,7 @@ _BYTES_PER = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
     "gi": 2**30,
     "ti": 2**40,
 }
+_HTTP_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
 _TRUE = frozenset({"true", "t", "1", "yes", "on"})
 _FALSE = frozenset({"false", "f", "0", "no", "off"})
 
@@ -93,6 +94,16 @@ def _parse_text(text: str) -> str:
 
 
 TEXT = Kind("text", _parse_text)
+
+
+def _parse_http_url(text: str) -> str:
+    if not _HTTP_URL.fullmatch(text):
+        raise _refuse("http://HOST:PORT or https://HOST:PORT", text)
+    return text.rstrip("/")
+
+
+HTTP_URL = Kind("http://HOST:PORT or https://HOST:PORT", _parse_http_url)
+"""A server: without a path, a query or a user."""
 
 
 def whole(low: int, high: int) -> Kind:

@@ -59,13 +59,36 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdConfig:
+    """The etcd cluster that endpoints register with (docs/workers.md)."""
+
+    endpoints: tuple[str, ...] = ("http://127.0.0.1:2379",)
+    """Client URLs of the cluster's members, tried in turn."""
+    prefix: str = "/epp/endpoints/"
+    """Keys below it hold one endpoint each, as JSON."""
+    ca_path: str | None = None
+    """PEM file of the CAs that sign the members' certificates; None: the system's."""
+    cert_path: str | None = None
+    """PEM file of the client certificate, for clusters that ask for one; goes with the key."""
+    key_path: str | None = None
+    """PEM file of its key."""
+
+
+@dataclass(frozen=True, slots=True)
 class DiscoveryConfig:
     """Where endpoints come from."""
 
+    backend: str = "file"
+    """file | etcd: who says which endpoints there are."""
     endpoints_file: str | None = None
     """YAML or JSON file of endpoints, watched."""
     poll_interval_s: float = 1.0
     """How often the file is looked at."""
+    namespace: str | None = None
+    """Take only endpoints of this namespace."""
+    namespace_prefix: str | None = None
+    """Take only endpoints whose namespace begins so; takes precedence over ``namespace``."""
+    etcd: EtcdConfig = EtcdConfig()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from epp.config.errors import ConfigError
 from epp.config.model import ModelConfig
-from epp.config.settings import MODEL_NAMES, MODEL_PATHS, MODELS
 from epp.config.sources import Source
+from epp.config.table import MODEL_NAMES, MODEL_PATHS
 
 
 def choose_models(
@@ -14,6 +14,7 @@ def choose_models(
     names: Sequence[str],
     listed: tuple[ModelConfig, ...],
     sources: Mapping[str, Source],
+    listed_in: Source | None,
 ) -> tuple[ModelConfig, ...]:
     """The models: paths with names in order, else the file's list; raises ConfigError.
 
@@ -23,7 +24,7 @@ def choose_models(
     if paths:
         models = _pair(paths, names, sources)
     elif names:
-        models = _rename(names, listed, sources)
+        models = _rename(names, listed, sources, listed_in)
     else:
         models = listed
     _refuse_twins(models)
@@ -42,11 +43,13 @@ def _pair(
 
 
 def _rename(
-    names: Sequence[str], listed: tuple[ModelConfig, ...], sources: Mapping[str, Source]
+    names: Sequence[str],
+    listed: tuple[ModelConfig, ...],
+    sources: Mapping[str, Source],
+    there: Source | None,
 ) -> tuple[ModelConfig, ...]:
     if len(names) == 1 and len(listed) == 1:
         return (replace(listed[0], name=names[0]),)
-    there = sources.get(MODELS.path)
     against = f"{there} lists {len(listed)} models" if there else f"--{MODEL_PATHS.flag} is not given"
     raise ConfigError(f"{sources[MODEL_NAMES.path]} names {len(names)} models, but {against}.")
 

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 
-from epp.config.docstrings import describe, field_docs, record_of
-from epp.config.foreign import FOREIGN_FLAGS, FOREIGN_VARIABLES
-from epp.config.settings import DEFAULTS, MODEL_NAMES, MODEL_PATHS, MODELS, SETTINGS, Setting, shown_value
+from epp.config.docstrings import describe_section, help_text
+from epp.config.foreign import ForeignFlag
+from epp.config.settings import TABLE
+from epp.config.table import MODEL_NAMES, MODEL_PATHS, C, Setting, Table, shown_value
 
 _PREFACE = """\
 # Configuration
@@ -44,73 +45,71 @@ its `kind` and `apiVersion`; docs/plugins.md lists what it may hold. The body of
 
 Durations are `30s`, `50ms`, `1m30s` or a number of seconds; sizes are `64MiB`, `25MB` or a number of bytes.
 """
-_MODELS_HELP = {
-    MODEL_PATHS.path: "Folder with tokenizer.json, or a hub name, of a model tokenized here; repeatable.",
-    MODEL_NAMES.path: "Name clients use for the model path given at the same place; repeatable.",
-}
+_FOREIGN = """\
+## Flags and variables of other pickers
 
-
-def help_text(setting: Setting) -> str:
-    """What a setting means."""
-    return _MODELS_HELP.get(setting.path) or describe(setting.path)
-
-
-def default_text(setting: Setting) -> str:
-    """Its default as one would write it."""
-    return shown_value(DEFAULTS.get(setting.path))
+Accepted so that manifests written for other pickers start unchanged; each is logged. One whose
+loss would matter is refused unless its value asks for what happens anyway.
+"""
 
 
 def render() -> str:
-    """The whole page."""
-    sections = [_PREFACE, *_setting_sections(), _foreign_section()]
-    return "\n".join(sections)
+    """The picker's page."""
+    return render_page(TABLE, _PREFACE, _FOREIGN)
 
 
-def _setting_sections() -> Iterator[str]:
-    for section, settings in groupby(SETTINGS, key=_heading_of):
-        rows = "\n".join(_row(setting) for setting in settings)
+def render_page(table: Table[C], preface: str, foreign: str) -> str:
+    """A whole page: ``preface``, the settings by section, and what is known without being a setting."""
+    return "\n".join([preface, *_setting_sections(table), _foreign_section(table, foreign)])
+
+
+def _setting_sections(table: Table[C]) -> Iterator[str]:
+    for section, settings in groupby(table.settings, key=lambda setting: _heading_of(table, setting)):
+        rows = "\n".join(_row(table, setting) for setting in settings)
         title = f"## `{section}`" if section else "## Files"
-        about = field_docs()[record_of(section)] if section else "Where the rest is written."
+        about = describe_section(table, section) if section else "Where the rest is written."
         yield f"{title}\n\n{about}\n\n{_TABLE_HEAD}\n{rows}\n"
 
 
 _TABLE_HEAD = "| file key | flag | variable | default | accepts | meaning |\n|---|---|---|---|---|---|"
 
 
-def _heading_of(setting: Setting) -> str:
-    return "tokenize" if setting in (MODEL_PATHS, MODEL_NAMES) else setting.section
+def _heading_of(table: Table[C], setting: Setting) -> str:
+    if setting in (MODEL_PATHS, MODEL_NAMES):
+        return f"{table.engine}tokenize"
+    return "" if f"{setting.section}." == table.engine else setting.section
 
 
-def _row(setting: Setting) -> str:
+def _row(table: Table[C], setting: Setting) -> str:
     key = f"`{setting.path.rpartition('.')[2]}`" if setting.in_file else ""
     flag = f"`--{setting.flag}`" if setting.flag else ""
     variables = ", ".join(f"`{name}`" for name in setting.env)
-    accepts = "a list of records" if setting is MODELS else setting.kind.says
+    accepts = "a list of records" if setting.path == table.models else setting.kind.says
     if setting.env_kind is not None:
         accepts += f"; the variable: {setting.env_kind.says}"
-    cells = (key, flag, variables, f"`{default_text(setting)}`", accepts, help_text(setting))
+    default = shown_value(table.defaults.get(setting.path))
+    cells = (key, flag, variables, f"`{default}`", accepts, help_text(table, setting))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _foreign_section() -> str:
-    flags = "\n".join(_foreign_row(flag.name, flag.harmless, flag.instead) for flag in FOREIGN_FLAGS)
-    variables = "\n".join(f"| `{name}` | {instead} |" for name, instead in FOREIGN_VARIABLES.items())
+def _foreign_section(table: Table[C], preface: str) -> str:
+    flags = "\n".join(_foreign_row(flag) for flag in table.foreign_flags)
+    variables = "\n".join(f"| `{name}` | {instead} |" for name, instead in table.foreign_variables.items())
     return (
-        "## Flags and variables of other pickers\n\n"
-        "Accepted so that manifests written for other pickers start unchanged; each is logged. One whose\n"
-        "loss would matter is refused unless its value asks for what happens anyway.\n\n"
+        f"{preface}\n"
         f"| flag | here | instead |\n|---|---|---|\n{flags}\n\n"
         f"| variable | instead |\n|---|---|\n{variables}\n"
     )
 
 
-def _foreign_row(name: str, harmless: tuple[str, ...] | None, instead: str) -> str:
-    if harmless is None:
+def _foreign_row(flag: ForeignFlag) -> str:
+    if flag.harmless is None:
         fate = "no effect"
     else:
-        accepted = [value for value in harmless if value not in ("", "f", "0")]
+        accepted = ["false"] if flag.is_boolean else [value for value in flag.harmless if value]
         fate = "refused" + (f" unless {' or '.join(accepted)}" if accepted else "")
-    return f"| `--{name}` | {fate} | {instead} |"
+    variable = f" (`{flag.env}`)" if flag.env else ""
+    return f"| `--{flag.name}`{variable} | {fate} | {flag.instead} |"
 
 
 if __name__ == "__main__":

@@ -10,44 +10,41 @@ else ``EPP_`` and the flag. ``DYN_ROUTER_*`` and ``DYN_HTTP_*`` belong to Dynamo
 Where two variables are named, the first that is set counts.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import cast
-
 from epp.config import model
-from epp.config.kinds import BOOLEAN, PORT, TEXT, Kind, choice, many, real, seconds, size_bytes, whole
+from epp.config.foreign import FOREIGN_FLAGS, FOREIGN_VARIABLES
+from epp.config.kinds import (
+    BOOLEAN,
+    HTTP_URL,
+    PORT,
+    TEXT,
+    Kind,
+    choice,
+    many,
+    real,
+    seconds,
+    size_bytes,
+    whole,
+)
+from epp.config.table import MODEL_NAMES, MODEL_PATHS, Setting, Table, shown_value, value_at
+
+__all__ = [
+    "BY_PATH",
+    "DEFAULTS",
+    "MODELS",
+    "MODEL_NAMES",
+    "MODEL_PATHS",
+    "SETTINGS",
+    "TABLE",
+    "Setting",
+    "shown_value",
+    "value_at",
+]
 
 POLICIES = ("ttft", "kv", "round-robin", "random", "least-loaded", "power-of-two", "scorers")
 _COUNT = whole(0, 2**31 - 1)
 _SOME = whole(1, 2**31 - 1)
 _FRACTION = real(0.0, 1.0)
 _WEIGHT = real(0.0, 1e6)
-_MAX_LISTED = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row."""
-
-    path: str
-    """The field: names of records and of the field, separated by dots."""
-    kind: Kind
-    flag: str
-    """Without dashes; empty: no flag."""
-    env: tuple[str, ...] = ()
-    env_kind: Kind | None = None
-    """Where a variable's text means something else than the flag's (milliseconds)."""
-    in_file: bool = True
-
-    @property
-    def section(self) -> str:
-        """Path of the record that holds the field."""
-        return self.path.rpartition(".")[0]
-
-    @property
-    def name(self) -> str:
-        """How messages call it when nobody named it: the flag, else the path."""
-        return f"--{self.flag}" if self.flag else self.path
 
 
 def _row(path: str, kind: Kind, flag: str, *env: str, env_kind: Kind | None = None) -> Setting:
@@ -62,8 +59,6 @@ def _bootstrap(path: str, kind: Kind, flag: str) -> Setting:
     return Setting(path, kind, flag, ("EPP_" + flag.upper().replace("-", "_"),), in_file=False)
 
 
-MODEL_PATHS = Setting("model_path", many(TEXT, _MAX_LISTED), "model-path", ("DYN_MODEL_PATH",), in_file=False)
-MODEL_NAMES = Setting("model_name", many(TEXT, _MAX_LISTED), "model-name", ("DYN_MODEL_NAME",), in_file=False)
 MODELS = _file_only("tokenize.models", TEXT)
 """Read by its own code (a list of records); the two above replace it."""
 
@@ -90,8 +85,16 @@ _SERVER = (
 )
 
 _ENDPOINTS = (
+    _row("discovery.backend", choice("file", "etcd"), "discovery-backend"),
     _row("discovery.endpoints_file", TEXT, "endpoints-file"),
     _row("discovery.poll_interval_s", seconds(0.05, 3600.0), "endpoints-poll-interval"),
+    _row("discovery.namespace", TEXT, "discovery-namespace"),
+    _row("discovery.namespace_prefix", TEXT, "discovery-namespace-prefix"),
+    _row("discovery.etcd.endpoints", many(HTTP_URL, 16), "etcd-endpoints", "ETCD_ENDPOINTS"),
+    _row("discovery.etcd.prefix", TEXT, "etcd-prefix"),
+    _row("discovery.etcd.ca_path", TEXT, "etcd-ca-path", "ETCD_AUTH_CA"),
+    _row("discovery.etcd.cert_path", TEXT, "etcd-cert-path", "ETCD_AUTH_CLIENT_CERT"),
+    _row("discovery.etcd.key_path", TEXT, "etcd-key-path", "ETCD_AUTH_CLIENT_KEY"),
     _row("pool.name", TEXT, "pool-name", "DYN_EPP_INFERENCE_POOL_NAME"),
     _row("pool.namespace", TEXT, "pool-namespace", "POD_NAMESPACE", "NAMESPACE"),
     _row("pool.group", TEXT, "pool-group"),
@@ -197,42 +200,13 @@ SETTINGS: tuple[Setting, ...] = (
 )
 """Every setting, in the order of the reference page."""
 
-BY_PATH = {setting.path: setting for setting in SETTINGS}
-
-
-def field_paths(record: object = None, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every field of the configuration with its default, nested records opened."""
-    default = model.Config() if record is None else record
-    assert is_dataclass(default)
-    assert not isinstance(default, type)
-    for field in fields(default):
-        path, value = prefix + field.name, getattr(default, field.name)
-        if is_dataclass(value) and not isinstance(value, type):
-            yield from field_paths(value, path + ".")
-        else:
-            yield path, value
-
-
-DEFAULTS: dict[str, object] = dict(field_paths())
+TABLE = Table(
+    default=model.Config(),
+    settings=SETTINGS,
+    modules=(model,),
+    foreign_flags=FOREIGN_FLAGS,
+    foreign_variables=FOREIGN_VARIABLES,
+)
+BY_PATH = TABLE.by_path
+DEFAULTS = TABLE.defaults
 """Path of every field → its default."""
-
-
-def value_at(config: model.Config, path: str) -> object:
-    """The value of the field at ``path``."""
-    value: object = config
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def shown_value(value: object) -> str:
-    """A value as one would write it on a command line."""
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, model.ModelConfig):
-        return value.path if value.name == value.path else f"{value.name}={value.path}"
-    if isinstance(value, tuple):
-        return ",".join(shown_value(item) for item in cast("tuple[object, ...]", value))
-    return str(value)

@@ -4,105 +4,102 @@ A row is a question to the configuration and the two settings a message must nam
 never get here: kinds refuse them one by one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import combinations
 
 from epp.config.errors import ConfigError
 from epp.config.model import Config
-from epp.config.settings import BY_PATH, shown_value, value_at
-from epp.config.sources import Source
+from epp.config.rules import Rule, Sources, broken, said
+from epp.config.settings import TABLE
 
-Sources = Mapping[str, Source]
 _PORTS = ("grpc_port", "grpc_health_port", "metrics_port")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """One pair that cannot be."""
-
-    is_broken: Callable[[Config], bool]
-    first: str
-    second: str
-    because: str
-    """Completes "FIRST and SECOND contradict each other: ..."."""
-    only_if_given: bool = False
-    """The first must have been asked for; its default contradicts nothing."""
-
-
-_RULES = (
-    _Rule(
+RULES: tuple[Rule[Config], ...] = (
+    Rule(
         lambda c: c.server.tls.cert_path is not None and not c.server.tls.enabled,
         "server.tls.cert_path",
         "server.tls.enabled",
         "a certificate is of no use without TLS",
     ),
-    _Rule(
+    Rule(
         lambda c: c.server.tls.client_ca_path is not None and not c.server.tls.enabled,
         "server.tls.client_ca_path",
         "server.tls.enabled",
         "clients cannot be authenticated without TLS",
     ),
-    _Rule(
+    Rule(
         lambda c: c.server.tls.reload and c.server.tls.cert_path is None,
         "server.tls.reload",
         "server.tls.cert_path",
         "there is no certificate on disk to reload",
         only_if_given=True,
     ),
-    _Rule(
+    Rule(
         lambda c: c.server.skip_response and c.server.observe_response,
         "server.skip_response",
         "server.observe_response",
         "a response that never reaches the picker cannot be observed",
     ),
-    _Rule(
+    Rule(
         lambda c: c.scrape.stale_after_s < c.scrape.interval_s,
         "scrape.stale_after_s",
         "scrape.interval_s",
         "every sample would be stale before the next one is read",
     ),
-    _Rule(
+    Rule(
         lambda c: c.routing.busy_prefill_fraction is not None and c.routing.max_batched_tokens == 0,
         "routing.busy_prefill_fraction",
         "routing.max_batched_tokens",
         "a fraction of an unknown prefill budget limits nothing",
     ),
-    _Rule(
+    Rule(
         lambda c: c.server.skip_response and _keeps_sessions(c),
         "server.skip_response",
         "routing.policy",
         "session affinity gives its token with the response, which is then never seen",
     ),
-    _Rule(
+    Rule(
         lambda c: c.pool.name is not None and c.pool.selector is not None,
         "pool.name",
         "pool.selector",
         "endpoints come from a pool or from labels",
     ),
-    _Rule(
+    Rule(
         lambda c: c.pool.selector is not None and not c.pool.target_ports,
         "pool.selector",
         "pool.target_ports",
         "pods found by labels need 1 to 8 target ports",
     ),
-    _Rule(
+    Rule(
         lambda c: bool(c.pool.target_ports) and c.pool.selector is None,
         "pool.target_ports",
         "pool.selector",
         "target ports belong to pods found by labels; a pool has its own",
     ),
-    _Rule(
+    Rule(
         lambda c: c.discovery.endpoints_file is not None and c.pool.name is not None,
         "discovery.endpoints_file",
         "pool.name",
         "endpoints come from one place",
     ),
-    _Rule(
+    Rule(
         lambda c: c.discovery.endpoints_file is not None and c.pool.selector is not None,
         "discovery.endpoints_file",
         "pool.selector",
         "endpoints come from one place",
+    ),
+    Rule(
+        lambda c: c.discovery.endpoints_file is not None and c.discovery.backend == "etcd",
+        "discovery.endpoints_file",
+        "discovery.backend",
+        "endpoints come from one place",
+    ),
+    Rule(
+        lambda c: (c.discovery.etcd.cert_path is None) != (c.discovery.etcd.key_path is None),
+        "discovery.etcd.cert_path",
+        "discovery.etcd.key_path",
+        "a certificate and its key go together",
     ),
 )
 
@@ -114,13 +111,8 @@ def _keeps_sessions(config: Config) -> bool:
 
 def contradictions(config: Config, sources: Sources) -> list[str]:
     """One sentence for each pair of settings that cannot be together, naming both."""
-    broken = [
-        f"{_said(rule.first, config, sources)} and {_said(rule.second, config, sources)}"
-        f" contradict each other: {rule.because}."
-        for rule in _RULES
-        if rule.is_broken(config) and (sources[rule.first].is_given or not rule.only_if_given)
-    ]
-    return [*broken, *_same_ports(config, sources), *_unreachable(config, sources, bool(broken))]
+    problems = broken(RULES, TABLE, config, sources)
+    return [*problems, *_same_ports(config, sources), *_unreachable(config, sources, bool(problems))]
 
 
 def _same_ports(config: Config, sources: Sources) -> Iterator[str]:
@@ -137,14 +129,14 @@ def _unreachable(config: Config, sources: Sources, is_broken: bool) -> Iterator[
         return
     for path in ("pool.name", "pool.selector"):
         if getattr(config.pool, path.partition(".")[2]) is not None:
-            said = _said(path, config, sources)
-            yield f"{said} needs discovery by Kubernetes, which is not available; give --endpoints-file."
+            asked = _said(path, config, sources)
+            yield f"{asked} needs discovery by Kubernetes, which is not available; give --endpoints-file."
 
 
 def require_endpoints(config: Config) -> None:
     """Refuse to serve when nothing names the endpoints; raises ConfigError."""
-    if config.discovery.endpoints_file is None:
-        raise ConfigError("Nothing names the endpoints: give --endpoints-file.")
+    if config.discovery.endpoints_file is None and config.discovery.backend == "file":
+        raise ConfigError("Nothing names the endpoints: give --endpoints-file, or --discovery-backend=etcd.")
 
 
 def remarks(config: Config, sources: Sources) -> tuple[str, ...]:
@@ -153,11 +145,10 @@ def remarks(config: Config, sources: Sources) -> tuple[str, ...]:
         return ()
     unused: tuple[str, ...] = ()
     if config.routing.policy != "scorers":
-        said = _said("routing.policy", config, sources)
-        unused = (f"The profiles of {config.picker.where} have no effect: {said} chooses another policy.",)
+        chosen = _said("routing.policy", config, sources)
+        unused = (f"The profiles of {config.picker.where} have no effect: {chosen} chooses another policy.",)
     return (*config.picker.notes, *unused)
 
 
 def _said(path: str, config: Config, sources: Sources) -> str:
-    """A setting with its value and where it came from."""
-    return f"{BY_PATH[path].name}={shown_value(value_at(config, path))} ({sources[path]})"
+    return said(TABLE, path, config, sources)

@@ -5,10 +5,9 @@ already read; where their meaning exists here, it is the same here. Names under 
 Buckets follow the catalogue of llm-d's router, including its ``32778`` bound.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from epp.telemetry.declaring import Declarations, Family
 
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20,
               30, 45, 60, 120, 300, 600, 1800, 3600)  # fmt: skip
@@ -28,46 +27,13 @@ _MODEL = ("model_name", "target_model_name")
 _MODEL_FLOW = (*_MODEL, "fairness_id", "priority")
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One declaration, for the reference page."""
-
-    name: str
-    """As it stands on the page."""
-    kind: str
-    labels: tuple[str, ...]
-    text: str
-
-
-class _Make:
-    """Families over one registry."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self.made: list[Family] = []
-
-    def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
-        self.made.append(Family(f"{name}_total", "counter", tuple(labels), text))
-        return Counter(name, text, labels, registry=self._registry)
-
-    def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
-        self.made.append(Family(name, "gauge", tuple(labels), text))
-        return Gauge(name, text, labels, registry=self._registry)
-
-    def histogram(
-        self, name: str, text: str, labels: Sequence[str] = (), *, buckets: Sequence[float]
-    ) -> Histogram:
-        self.made.append(Family(name, "histogram", tuple(labels), text))
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
-
-
 class Catalog:
     """All metric families over one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` series beside every counter, which nobody reads
         self.registry = registry
-        self._make = _Make(registry)
+        self._make = Declarations(registry)
         self._requests()
         self._picks()
         self._door()

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 from epp.core.endpoints import WorkerRank
 from epp.core.router import LoadSample, RankLoad, RouterStats
 from epp.core.scheduling.guarding import PluginReading
-from epp.telemetry.catalog import Catalog, Family
+from epp.telemetry.catalog import Catalog
+from epp.telemetry.declaring import Family
 from epp.telemetry.requests import MAX_LABEL_SETS
 from epp.telemetry.state import Bound, RankState, StateCollector, StateSample
 

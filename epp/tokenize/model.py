@@ -28,6 +28,8 @@ class LoadedModel:
     """Ids the post-processor puts before a text (BOS), flat u32."""
     after: bytes
     """Ids it puts behind (EOS)."""
+    folder: Path | None = None
+    """Where it was read from; None: made without files."""
 
 
 def load_model(folder: Path) -> LoadedModel:
@@ -40,7 +42,7 @@ def load_model(folder: Path) -> LoadedModel:
     backend, not_fastokens = open_backend(files.tokenizer)
     cuts = find_cut_rule(files.tokenizer, backend, "".join(files.templates.values()))
     before, after = _brackets(backend)
-    return LoadedModel(next(_numbers), backend, not_fastokens, templates, cuts, before, after)
+    return LoadedModel(next(_numbers), backend, not_fastokens, templates, cuts, before, after, folder)
 
 
 def _brackets(backend: Backend) -> tuple[bytes, bytes]:

@@ -6,6 +6,7 @@ there is encoded: on the loop if it is short, on a thread if it is long. Everyth
 makes the answer less exact and names the reason; docs/tokenization.md lists them.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from time import perf_counter
@@ -14,6 +15,7 @@ from epp.config.model import TokenizeConfig
 from epp.core.requests import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from epp.core.tokens import Exactness, Tokenized
 from epp.tokenize.chat import Rendered
+from epp.tokenize.decoding import TokenDecoder, load_decoder
 from epp.tokenize.errors import PromptError, Reason
 from epp.tokenize.estimate import BYTES_PER_TOKEN, estimate_tokens, no_tokens
 from epp.tokenize.loader import LoadFunction, ModelLoader, ModelStatus, Slot
@@ -47,6 +49,8 @@ class TokenizerService:
         self._loader = ModelLoader(config.models, metrics, load)
         self._cache = PrefixCache(config.prefix_cache_bytes)
         self._pool = WorkPool(config.threads, config.max_queued, config.deadline_s, metrics.queue_depth)
+        self._decoders: dict[int, asyncio.Task[TokenDecoder]] = {}
+        """By number of the model; read when first asked for, because pickers never ask."""
 
     async def start(self) -> None:
         """Begin loading the models; prompts are estimated until theirs is ready."""
@@ -59,6 +63,7 @@ class TokenizerService:
     async def close(self) -> None:
         """Stop threads and tasks; prompts still waiting are answered without tokens."""
         self._pool.close()
+        await asyncio.gather(*self._decoders.values(), return_exceptions=True)
         await self._loader.close()
 
     def models(self) -> tuple[ModelStatus, ...]:
@@ -83,6 +88,18 @@ class TokenizerService:
         if result.degraded is not None:
             self._metrics.degraded(label, result.degraded)
         return result
+
+    async def decoder(self, model: str) -> TokenDecoder | None:
+        """How the ids of ``model`` become text; None: it is not loaded. Raises ``LoadError``."""
+        slot = self._loader.find(model)
+        loaded = slot.model if slot else None
+        if loaded is None or loaded.folder is None:
+            return None
+        task = self._decoders.get(loaded.number)
+        if task is None or (task.done() and task.exception() is not None):
+            task = asyncio.create_task(asyncio.to_thread(load_decoder, loaded.folder))
+            self._decoders[loaded.number] = task
+        return await asyncio.shield(task)
 
     async def _exact(self, label: str, model: LoadedModel, prompt: ChatPrompt | TextPrompt) -> Tokenized:
         try:

@@ -60,11 +60,20 @@ def parse(data: bytes) -> tuple[Endpoint, ...]:
     An ``address`` may still be a host name, see :func:`is_literal`; resolving it is up to the caller.
     """
     entries = _entries(_load(data))
-    endpoints = tuple(_endpoint(index, entry) for index, entry in enumerate(entries))
+    endpoints = tuple(_endpoint(f"endpoints[{index}]", entry) for index, entry in enumerate(entries))
     _refuse_twins(endpoints, "name", lambda e: f"{e.namespace}/{e.name}")
     _refuse_twins(endpoints, "worker_id", lambda e: e.worker_id)
     _refuse_twins(endpoints, "address and port", lambda e: e.host_port)
     return endpoints
+
+
+def parse_entry(data: bytes, where: str) -> Endpoint:
+    """One endpoint as JSON; raises EndpointsFileError that begins with ``where``."""
+    try:
+        entry = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise EndpointsFileError(f"{where} is not JSON: {_one_line(error)}") from error
+    return _endpoint(where, entry)
 
 
 def is_literal(address: str) -> bool:
@@ -112,8 +121,7 @@ def _entries(document: Any) -> list[Any]:
     return entries
 
 
-def _endpoint(index: int, value: Any) -> Endpoint:
-    where = f"endpoints[{index}]"
+def _endpoint(where: str, value: Any) -> Endpoint:
     entry = as_mapping(value)
     if entry is None:
         raise EndpointsFileError(f"{where} is not a mapping")

@@ -21,3 +21,12 @@ def flat_tokens(token_ids: Iterable[int]) -> bytes:
     if sys.byteorder == "big":
         flat.byteswap()
     return flat.tobytes()
+
+
+def token_ids(flat: bytes) -> list[int]:
+    """Flat little-endian u32 as numbers; raises ValueError if the buffer ends within one."""
+    ids = array("I")
+    ids.frombytes(flat)
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids.tolist()

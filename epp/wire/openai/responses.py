@@ -63,7 +63,7 @@ class ResponsesBody(Body, kw_only=True):
 
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 _OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
-_CUSTOM_PARAMETERS: Final[dict[str, Any]] = {
+CUSTOM_PARAMETERS: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
         "input": {"type": "string", "description": "The freeform text payload for this tool."},
@@ -179,7 +179,7 @@ def _functions(tools: list[_ResponsesTool] | None) -> list[Function]:
                 _function(t, f"{tool.name}__{t.name}") for t in tool.tools or () if t.type == "function"
             ]
         elif tool.type == "custom":
-            found.append(Function(tool.name or "", tool.description, _CUSTOM_PARAMETERS))
+            found.append(Function(tool.name or "", tool.description, CUSTOM_PARAMETERS))
         elif tool.type == "function":
             found.append(_function(tool, tool.name or ""))
     return found

@@ -25,6 +25,8 @@ SAMPLES = {
     "one of native, python": ("python", "native"),
     "one of debug, info, warning, error": ("debug", "error"),
     "one of text, json": ("json", "text"),
+    "one of file, etcd": ("etcd", "file"),
+    BY_PATH["discovery.etcd.endpoints"].kind.says: ("http://one:2379", "https://two:1"),
 }
 
 
@@ -72,10 +74,13 @@ def test_every_default_is_accepted_by_its_own_kind() -> None:
     for path, default in DEFAULTS.items():
         setting = BY_PATH.get(path)
         if setting is not None and default is not None and default != ():
-            assert setting.kind.read_scalar(default) == default, path
+            text = ",".join(default) if isinstance(default, tuple) else default
+            assert setting.kind.read_scalar(text) == default, path
 
 
-ORDINARY = [s for s in SETTINGS if s.in_file and s is not MODELS and not s.path.startswith("pool.")]
+PAIRED = ("pool.", "discovery.etcd.cert_path", "discovery.etcd.key_path")
+"""Settings that are refused alone."""
+ORDINARY = [s for s in SETTINGS if s.in_file and s is not MODELS and not s.path.startswith(PAIRED)]
 
 
 RELATED = {
@@ -112,6 +117,13 @@ def test_command_line_beats_environment_beats_file_beats_default(setting: Settin
     by_flag = load(*in_file, f"--{setting.flag}={first}", env=env)
     assert by_flag.sources[setting.path].origin is Origin.COMMAND_LINE
     assert value_at(by_flag.config, setting.path) == setting.kind.parse(first)
+
+
+def test_a_certificate_and_its_key_for_etcd() -> None:
+    env = {"ETCD_ENDPOINTS": "http://a:1, https://[::1]:2/", "ETCD_AUTH_CLIENT_KEY": "key"}
+    etcd = load("--etcd-cert-path=cert", env=env).config.discovery.etcd
+    assert etcd.endpoints == ("http://a:1", "https://[::1]:2")
+    assert (etcd.cert_path, etcd.key_path) == ("cert", "key")
 
 
 def test_nothing_given_is_the_default() -> None:
@@ -210,6 +222,7 @@ class TestRefusals:
                 "--conformance on the command line must be true or false, not 'maybe'.",
             ),
             (["--endpoint-target-ports=1,2,3,4,5,6,7,8,9"], "up to 8 items"),
+            (["--etcd-endpoints=10.0.0.1:2379"], "http://HOST:PORT or https://HOST:PORT"),
             (
                 ["--config-file=none.yaml"],
                 "none.yaml, named by --config-file on the command line, cannot be read",
@@ -231,6 +244,8 @@ class TestRefusals:
             (["--cert-path=c", "--secure-serving=false"], "--cert-path=c", "--secure-serving=false"),
             (["--client-ca-path=c", "--no-secure-serving"], "--client-ca-path=c", "--secure-serving=false"),
             (["--enable-cert-reload"], "--enable-cert-reload=true", "--cert-path=none (the default)"),
+            (["--etcd-cert-path=c"], "--etcd-cert-path=c", "--etcd-key-path=none (the default)"),
+            (["--endpoints-file=e", "--discovery-backend=etcd"], "file=e", "--discovery-backend=etcd"),
             (["--skip-response", "--observe-response"], "--skip-response=true", "--observe-response=true"),
             (["--grpc-port=9090"], "--grpc-port=9090", "--metrics-port=9090 (the default)"),
             (
@@ -341,3 +356,4 @@ def test_serving_needs_endpoints() -> None:
     with pytest.raises(ConfigError, match="Nothing names the endpoints: give --endpoints-file"):
         require_endpoints(load().config)
     require_endpoints(load("--endpoints-file=e.yaml").config)
+    require_endpoints(load("--discovery-backend=etcd").config)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from epp.config.docstrings import describe
 from epp.config.reference import render
-from epp.config.settings import DEFAULTS
+from epp.config.settings import DEFAULTS, TABLE
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -14,4 +14,4 @@ def test_the_page_is_fresh() -> None:
 
 
 def test_every_field_says_what_it_means() -> None:
-    assert [path for path in DEFAULTS if not describe(path)] == []
+    assert [path for path in DEFAULTS if not describe(TABLE, path)] == []
