@@ -34,14 +34,14 @@ check: $(STAMP) ## lint, formats, types, import contracts, generated files fresh
 	$(BIN)/lint-imports
 	find cabi tests docs/examples \( -name generated -o -name CMakeFiles \) -prune -o -name '*.[ch]' -print | xargs $(BIN)/clang-format --dry-run -Werror
 
-bench: $(STAMP) ## measure; BENCH=picker (default)|core|pick|idle|tokenize|policy|embedding|dynamo, ARGS="...", JSON lines
+bench: $(STAMP) ## measure; BENCH=picker (default)|frontend|core|pick|idle|tokenize|policy|embedding|dynamo, ARGS="...", JSON lines
 	@$(BIN)/python -m tests.bench $(or $(BENCH),picker) $(ARGS)
 
 wheel: $(STAMP) ## build dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 lock: ## renew requirements/*.txt from requirements/*.in
-	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-annotate -o requirements/dev.txt pyproject.toml requirements/dev.in --extra demo --extra hub
+	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-annotate -o requirements/dev.txt pyproject.toml requirements/dev.in --extra demo --extra hub --extra otel
 
 clean: ## remove what the other verbs made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,7 @@
-"""``epp demo``: the same load behind two policies on this machine, and a table of the difference."""
+"""``epp demo``: the same load behind two policies on this machine, and a table of the difference.
+
+Then a second act: prefill and decode on engines of their own, with a frontend beside each decode engine.
+"""
 
 import argparse
 import asyncio
@@ -8,13 +11,22 @@ import sys
 import tempfile
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from epp.cli.demo_progress import progress
-from epp.cli.demo_report import ActResult, shortcomings, table
+from epp.cli.demo_report import (
+    ActResult,
+    SplitResult,
+    shortcomings,
+    split_shortcomings,
+    split_table,
+    table,
+)
+from epp.cli.demo_split import SplitStage, pairs, prompt_sources, split_stage
 from epp.cli.demo_stage import ENGINES, MODEL, Stage, stage
 from epp.testing.envoy import EnvoyError
 from epp.testing.load import LoadPlan, LoadSpec, Target, drive, make_plan, summarize
@@ -22,6 +34,9 @@ from epp.testing.process import ChildError, cpu_s
 from epp.testing.vocab import build_model_dir
 
 _BEFORE, _AFTER = "round-robin", "ttft"
+_SPLIT = "split"
+_SPLIT_S = 8.0
+"""Length of the second act's load."""
 _OVERTIME_S = 10.0
 """How long after the last planned arrival answers may take."""
 _INTERRUPTED = 130
@@ -29,7 +44,7 @@ _INTERRUPTED = 130
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the demo; exit status 0 if the KV-aware policy is better, 1 if it is not or a part failed."""
+    """Run the demo; exit status 0 if the KV-aware policy is better and pairs serve, 1 otherwise."""
     options = _parser().parse_args(argv)
     console = Console()
     try:
@@ -66,6 +81,11 @@ def load_spec(seconds: float, rate_per_s: float) -> LoadSpec:
     )
 
 
+def split_spec(rate_per_s: float) -> LoadSpec:
+    """The second act's load: shorter, for one prefill → decode pair shows as much as a thousand."""
+    return replace(load_spec(_SPLIT_S, rate_per_s), documents=6)
+
+
 async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
     """Run ``work``; the first SIGINT or SIGTERM cancels it, further ones must not disturb the clean-up."""
     task = asyncio.ensure_future(work)
@@ -97,8 +117,17 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
             problems = shortcomings(before, after)
             for problem in problems:
                 console.print(f"Not good: {problem}", markup=False)
+        split = _split(folder, model_path, console)
+        async with split as third:
+            result = await third.stage.watched(
+                _split_act(third, make_plan(split_spec(options.rate)), console)
+            )
+            console.print(split_table(result))
+            for problem in (found := split_shortcomings(result)):
+                console.print(f"Not good: {problem}", markup=False)
+            problems += found
             if not options.once:
-                await _stay(second, console)
+                await _stay(third.stage, console)
     return 1 if problems else 0
 
 
@@ -116,6 +145,29 @@ async def _act(on: Stage, plan: LoadPlan, policy: str, console: Console) -> ActR
     with progress(console, f"{policy:<12}") as report:
         outcomes = await drive(plan, target, deadline_s=plan.spec.seconds + _OVERTIME_S, progress=report)
     return ActResult(policy, summarize(outcomes), cpu_s(on.picker.pid) - started_cpu_s)
+
+
+def _split(folder: Path, model_path: Path, console: Console) -> AbstractAsyncContextManager[SplitStage]:
+    console.print(f"{_SPLIT:<12} two prefill and two decode engines, a frontend beside each decode engine …")
+    (folder / "split").mkdir()
+    return split_stage(folder / "split", model_path)
+
+
+async def _split_act(on: SplitStage, plan: LoadPlan, console: Console) -> SplitResult:
+    picked, had, started_cpu_s = await pairs(on.stage), await prompt_sources(on), _frontends_cpu_s(on)
+    target = Target("127.0.0.1", on.stage.envoy.port, MODEL)
+    with progress(console, f"{_SPLIT:<12}") as report:
+        outcomes = await drive(plan, target, deadline_s=plan.spec.seconds + _OVERTIME_S, progress=report)
+    return SplitResult(
+        summarize(outcomes),
+        await pairs(on.stage) - picked,
+        await prompt_sources(on) - had,
+        _frontends_cpu_s(on) - started_cpu_s,
+    )
+
+
+def _frontends_cpu_s(on: SplitStage) -> float:
+    return sum(cpu_s(child.pid) for child in on.frontends)
 
 
 async def _stay(on: Stage, console: Console) -> None:

@@ -1,6 +1,6 @@
 """What the demo found: one table, and whether it is good enough."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -25,6 +25,24 @@ class ActResult:
     def cpu_per_request_s(self) -> float:
         """Picker CPU divided by requests."""
         return self.picker_cpu_s / self.summary.requests if self.summary.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SplitResult:
+    """What the second act showed."""
+
+    summary: Summary
+    pairs: Mapping[tuple[str, str], int]
+    """Requests by (prefill engine, decode engine), as the picker chose them; at most its last 512."""
+    sources: Mapping[str, int]
+    """Prompt tokens of the decode engines by where they came from, as those engines count them."""
+    frontend_cpu_s: float
+    """CPU of the frontends during the load, user and system."""
+
+    @property
+    def split(self) -> int:
+        """Requests that went to a pair."""
+        return sum(count for (prefill, _), count in self.pairs.items() if prefill)
 
 
 def _milliseconds(seconds: float) -> str:
@@ -62,6 +80,49 @@ def table_text(results: Sequence[ActResult]) -> str:
     out = StringIO()
     Console(file=out, width=_WIDTH, color_system=None, force_terminal=False).print(table(results))
     return out.getvalue()
+
+
+def split_table(result: SplitResult) -> Table:
+    """The second act in a few lines."""
+    made = Table(title="Prefill → decode through the gateway", title_justify="left", show_header=False)
+    made.add_column("")
+    made.add_column("", justify="right")
+    summary, sources = result.summary, result.sources
+    computed = sources.get("local_compute", 0)
+    cpu_ms = result.frontend_cpu_s * 1000 / max(1, summary.requests)
+    rows = (
+        ("requests / failed", f"{summary.requests} / {summary.errors}"),
+        ("served by a pair", str(result.split)),
+        ("pairs used", "  ".join(_pair(pair, count) for pair, count in sorted(result.pairs.items()))),
+        ("prompt tokens handed over", str(sources.get("external_kv_transfer", 0))),
+        ("prompt tokens a decode engine computed itself", str(computed)),
+        ("time to first token, p50 / p99", _p50_p99(summary)),
+        ("frontend CPU per request", f"{cpu_ms:.2f} ms"),
+    )
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def _pair(pair: tuple[str, str], count: int) -> str:
+    return f"{pair[0] or 'none'}→{pair[1]} {count}"
+
+
+def _p50_p99(summary: Summary) -> str:
+    return f"{_milliseconds(summary.ttft_p50_s)} / {_milliseconds(summary.ttft_p99_s)}"
+
+
+def split_shortcomings(result: SplitResult) -> list[str]:
+    """Why the second act is not good enough; empty if it is."""
+    summary = result.summary
+    found: list[str] = []
+    if summary.errors:
+        found.append(f"prefill → decode: {summary.errors} requests failed, first: {summary.first_error}")
+    if result.split < sum(result.pairs.values()):
+        found.append("prefill → decode: some requests were not split")
+    if not result.sources.get("external_kv_transfer"):
+        found.append("prefill → decode: no prompt was handed over")
+    return found
 
 
 def shortcomings(before: ActResult, after: ActResult) -> list[str]:

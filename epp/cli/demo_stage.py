@@ -26,7 +26,6 @@ _RETRY_S = 0.1
 # Sizes that make the point without a GPU: what the load repeats fits into the four caches together but not
 # into each one, and a cold document costs half a second, far above scheduling noise on two cores.
 _ENGINE_FLAGS = (
-    "--engines", str(ENGINES),
     "--model-name", MODEL,
     "--block-tokens", "16",
     "--total-blocks", "1300",
@@ -40,11 +39,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything started for one policy."""
+    """Everything started for one act."""
 
-    engines: ChildProcess
     picker: ChildProcess
     envoy: EnvoyProcess
+    others: tuple[ChildProcess, ...]
+    """Engines, and frontends beside them."""
 
     @property
     def admin(self) -> str:
@@ -52,10 +52,10 @@ class Stage:
         return f"127.0.0.1:{self.picker.ready['metrics_port']}"
 
     async def watched(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """The result of ``work``; raises ChildError if the engines or the picker die first. A dead Envoy
-        shows as failed requests."""
+        """The result of ``work``; raises ChildError if another part dies first. A dead Envoy shows as failed
+        requests."""
         task = asyncio.ensure_future(work)
-        guards = [asyncio.ensure_future(child.failed()) for child in (self.engines, self.picker)]
+        guards = [asyncio.ensure_future(child.failed()) for child in (self.picker, *self.others)]
         try:
             await asyncio.wait((task, *guards), return_when=asyncio.FIRST_COMPLETED)
             for guard in guards:
@@ -73,23 +73,37 @@ async def stage(folder: Path, model_path: Path, policy: str) -> AsyncGenerator[S
     ``folder``. Raises ChildError, EnvoyError."""
     endpoints = folder / "endpoints.yaml"
     async with (
-        _engines(folder, model_path, endpoints) as engines,
-        _picker(folder, model_path, endpoints, policy) as picker,
-        EnvoyProcess(EnvoyOptions(pickers=[int(picker.ready["grpc_port"])])) as envoy,
+        engines("engines", folder, model_path, endpoints) as started,
+        running(picker(folder, model_path, endpoints, policy), started) as ready,
     ):
-        ready = Stage(engines, picker, envoy)
+        yield ready
+
+
+@asynccontextmanager
+async def running(unstarted: ChildProcess, *others: ChildProcess) -> AsyncGenerator[Stage]:
+    """A picker and an Envoy in front of what runs already, once a request is answered through them."""
+    async with (
+        unstarted as started,
+        EnvoyProcess(EnvoyOptions(pickers=[int(started.ready["grpc_port"])])) as envoy,
+    ):
+        ready = Stage(started, envoy, others)
         await ready.watched(_first_answer(ready))
         yield ready
 
 
-def _engines(folder: Path, model_path: Path, endpoints: Path) -> ChildProcess:
-    flags = (*_ENGINE_FLAGS, "--model-path", model_path, "--endpoints-file", endpoints)
+def engines(
+    name: str, folder: Path, model_path: Path, endpoints: Path, *more: str, count: int = ENGINES
+) -> ChildProcess:
+    """Simulated engines in one process; it writes their endpoints file."""
+    flags = ("--engines", str(count), *_ENGINE_FLAGS, *more)
+    paths = ("--model-path", model_path, "--endpoints-file", endpoints)
     # without PyTorch, transformers says so at every start; here it only tokenizes
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
-    return _python("engines", folder, "epp.testing.engine", flags, quiet)
+    return python(name, folder, "epp.testing.engine", (*flags, *paths), quiet)
 
 
-def _picker(folder: Path, model_path: Path, endpoints: Path, policy: str) -> ChildProcess:
+def picker(folder: Path, model_path: Path, endpoints: Path, policy: str) -> ChildProcess:
+    """A picker over an endpoints file."""
     flags = (
         "serve",
         "--endpoints-file", endpoints,
@@ -101,12 +115,13 @@ def _picker(folder: Path, model_path: Path, endpoints: Path, policy: str) -> Chi
         "--grpc-health-port", "0",
         "--metrics-port", "0",
     )  # fmt: skip
-    return _python("picker", folder, "epp", flags, {})
+    return python("picker", folder, "epp", flags, {})
 
 
-def _python(
+def python(
     name: str, folder: Path, module: str, flags: Sequence[str | Path], environment: dict[str, str]
 ) -> ChildProcess:
+    """A module of this distribution as a child."""
     argv = (sys.executable, "-m", module, *flags)
     return ChildProcess(name, argv, folder / f"{name}.log", environment=environment)
 
@@ -128,14 +143,15 @@ async def _unready(on: Stage) -> str:
     """Which parts of the picker are not ready, in its words; empty: none. A tokenizer still loading would
     degrade the first picks and count its start-up as CPU of requests."""
     try:
-        facts = json.loads(await asyncio.to_thread(_read, f"http://{on.admin}/readyz"))
+        facts = json.loads(await asyncio.to_thread(read, f"http://{on.admin}/readyz"))
     except (OSError, ValueError) as error:
         return f"/readyz: {error}"
     return ", ".join(f"{part}: {state}" for part, state in facts["parts"].items() if state != "ok")
 
 
-def _read(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=_READY_PAGE_S) as page:  # noqa: S310 -- the picker just started
+def read(url: str) -> bytes:
+    """A page of a process started here. Raises OSError."""
+    with urllib.request.urlopen(url, timeout=_READY_PAGE_S) as page:  # noqa: S310 -- a process just started
         content: bytes = page.read()
     return content
 

@@ -42,7 +42,7 @@ class EnvoyOptions:
     """One variant."""
 
     pickers: Sequence[int]
-    """Ports of pickers on loopback."""
+    """Ports of pickers on loopback; none: a plain proxy, nobody is asked."""
     endpoints: Sequence[str] = ()
     """``ip:port`` of the model servers; needed by :attr:`Upstream.OVERRIDE_HOST`."""
     upstream: Upstream = Upstream.ORIGINAL_DST
@@ -69,7 +69,7 @@ def build_config(options: EnvoyOptions) -> dict[str, Any]:
         "admin": {"address": _address("127.0.0.1", 0)},
         "static_resources": {
             "listeners": [_listener(options)],
-            "clusters": [_model_servers(options), _pickers(options)],
+            "clusters": [_model_servers(options), *([_pickers(options)] if options.pickers else [])],
         },
     }
 
@@ -81,7 +81,7 @@ def _listener(options: EnvoyOptions) -> dict[str, Any]:
         "codec_type": "HTTP2" if options.downstream_h2 else "HTTP1",
         "stream_idle_timeout": _FOREVER_S,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [_route(options)]}]},
-        "http_filters": [*_subset_filter(options), _ext_proc(options), _router()],
+        "http_filters": [*_subset_filter(options), *_ext_proc(options), _router()],
     }
     return {
         "name": "ingress",
@@ -100,8 +100,10 @@ def _route(options: EnvoyOptions) -> dict[str, Any]:
     return {"match": {"prefix": "/"}, "route": action}
 
 
-def _ext_proc(options: EnvoyOptions) -> dict[str, Any]:
-    return {
+def _ext_proc(options: EnvoyOptions) -> list[dict[str, Any]]:
+    if not options.pickers:
+        return []
+    ext_proc = {
         "name": "envoy.filters.http.ext_proc",
         "typed_config": {
             _TYPE: _EXT + "filters.http.ext_proc.v3.ExternalProcessor",
@@ -122,6 +124,7 @@ def _ext_proc(options: EnvoyOptions) -> dict[str, Any]:
             },
         },
     }
+    return [ext_proc]
 
 
 def _subset_filter(options: EnvoyOptions) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ _BENCHES = {
     "core": "tests.bench.core",
     "picker": "tests.bench.picker",
     "pick": "tests.bench.pick",
+    "frontend": "tests.bench.frontend",
+    "segments": "tests.bench.segments",
     "idle": "tests.bench.idle",
     "tokenize": "tests.bench.tokenize",
     "policy": "tests.bench.policy",

@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from epp.testing.engine.config import EngineConfig
+from epp.testing.engine.dock import KINDS
 from epp.testing.engine.fleet import EngineSpec, Fleet, endpoints_file
 from epp.testing.engine.tokenizer import load_tokenizer
 
@@ -39,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--model-name", default=_DEFAULTS.model)
     result.add_argument("--lora", action="append", default=[], metavar="NAME", help="serve an adapter")
     result.add_argument("--role", default="aggregated", choices=("aggregated", "prefill", "decode"))
+    result.add_argument(
+        "--engine", default="vllm", choices=KINDS, help="whose contract hands a computed prompt over"
+    )
     result.add_argument("--topic", help="event topic; none: kv@host:port@model")
     result.add_argument("--no-kv-events", action="store_true", help="publish no KV events")
     result.add_argument("--endpoints-file", type=Path, help="write the engines' endpoints file here")
@@ -60,6 +64,7 @@ def specs(options: argparse.Namespace) -> list[EngineSpec]:
             config=config,
             port=options.ports[index] if options.ports else 0,
             role=options.role,
+            engine=options.engine,
             kv_events=not options.no_kv_events,
             topic=options.topic,
         )

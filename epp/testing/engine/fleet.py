@@ -13,6 +13,7 @@ import zmq
 from aiohttp import web
 
 from epp.testing.engine.config import EngineConfig
+from epp.testing.engine.dock import Dock
 from epp.testing.engine.http import EngineServer
 from epp.testing.engine.publisher import Publisher
 from epp.testing.engine.runner import EngineRunner
@@ -34,7 +35,9 @@ class EngineSpec:
     port: int = 0
     """HTTP port; 0: the kernel chooses."""
     role: str = "aggregated"
-    """aggregated | prefill | decode: written to the endpoints file."""
+    """aggregated | prefill | decode: written to the endpoints file; SGLang's engines act by it."""
+    engine: str = "vllm"
+    """vllm | sglang | trtllm: whose contract hands a computed prompt over."""
     kv_events: bool = True
     """Publish KV events and serve their replay."""
     topic: str | None = None
@@ -53,6 +56,7 @@ class EngineAddress:
     kv_replay_port: int | None
     role: str
     dp_size: int
+    engine: str = "vllm"
 
     @property
     def host_port(self) -> str:
@@ -65,10 +69,12 @@ class EngineAddress:
             "name": self.name,
             "address": _HOST,
             "port": str(self.port),
-            "engine": "vllm",
+            "engine": self.engine,
             "role": self.role,
             "dp_size": self.dp_size,
         }
+        if self.engine == "sglang" and self.role == "prefill":
+            entry["bootstrap"] = self.host_port
         if self.kv_events_port is not None:
             entry["kv_events"] = f"tcp://{_HOST}:{self.kv_events_port}"
             entry["kv_replay"] = f"tcp://{_HOST}:{self.kv_replay_port}"
@@ -94,6 +100,7 @@ class Fleet:
         self._tasks: list[asyncio.Task[None]] = []
         self._books: dict[int, AnswerBook] = {}
         self.runners: list[EngineRunner] = []
+        self.docks: list[Dock] = []
         self.addresses: tuple[EngineAddress, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -125,7 +132,9 @@ class Fleet:
         runner = EngineRunner(spec.config, publishers)
         self.runners.append(runner)
         self._stack.callback(runner.stop)
-        await self._serve(spec, runner, listener)
+        dock = Dock(spec.engine, spec.role, spec.name, port, spec.config)
+        self.docks.append(dock)
+        await self._serve(spec, runner, dock, listener)
         return EngineAddress(
             name=spec.name,
             port=port,
@@ -133,6 +142,7 @@ class Fleet:
             kv_replay_port=publishers[0].replay_port if publishers else None,
             role=spec.role,
             dp_size=spec.config.dp_size,
+            engine=spec.engine,
         )
 
     def _publishers(self, spec: EngineSpec, port: int) -> tuple[Publisher, ...]:
@@ -147,8 +157,10 @@ class Fleet:
             self._stack.push_async_callback(_cancel, task)
         return publishers
 
-    async def _serve(self, spec: EngineSpec, runner: EngineRunner, listener: socket.socket) -> None:
-        server = EngineServer(spec.name, runner, self._tokenizer, self._book(spec.config.seed))
+    async def _serve(
+        self, spec: EngineSpec, runner: EngineRunner, dock: Dock, listener: socket.socket
+    ) -> None:
+        server = EngineServer(spec.name, runner, self._tokenizer, self._book(spec.config.seed), dock)
         app_runner = web.AppRunner(
             server.app(), access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
         )

@@ -8,17 +8,20 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
-from epp.testing.engine.openai import AnswerWriter, ApiError, Asked, JsonDict, Reader, handed_over, usage
+from epp.testing.engine.dock import Dock
+from epp.testing.engine.openai import AnswerWriter, ApiError, Asked, JsonDict, Reader, usage
 from epp.testing.engine.runner import EngineRunner, RankRunner
 from epp.testing.engine.sequence import GenerationRequest
 from epp.testing.engine.sim import Emitted
 from epp.testing.engine.text import AnswerBook
 from epp.testing.engine.tokenizer import EngineTokenizer
+from epp.testing.engine.tokens import SglangTokens, TokenWriter, VllmTokens, read_tokens
 
 RANK_HEADER = "x-data-parallel-rank"
 SERVED_BY_HEADER = "x-served-by"
@@ -34,14 +37,17 @@ _T = TypeVar("_T")
 class EngineServer:
     """One engine's handlers. ``name`` identifies it in the ``x-served-by`` answer header."""
 
-    def __init__(self, name: str, runner: EngineRunner, tokenizer: EngineTokenizer, book: AnswerBook) -> None:
+    def __init__(
+        self, name: str, runner: EngineRunner, tokenizer: EngineTokenizer, book: AnswerBook, dock: Dock
+    ) -> None:
         self.name = name
         self._runner = runner
         self._config = runner.config
         self._tokenizer = tokenizer
         self._reader = Reader(runner.config, tokenizer)
         self._book = book
-        self._engine_id = str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+        self._dock = dock
+        self._handover = dock.handover
         self._started = int(time.time())
 
     def app(self) -> web.Application:
@@ -54,10 +60,14 @@ class EngineServer:
                 web.get("/v1/models", self._models),
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/completions", self._completion),
+                web.post("/inference/v1/generate", self._vllm_tokens),
+                web.post("/generate", self._sglang_tokens),
                 web.post("/tokenize", self._tokenize),
                 web.post("/reset_prefix_cache", self._reset),
+                *self._dock.routes(),
             ]
         )
+        app.on_cleanup.append(self._dock.close)
         return app
 
     # --- small pages ---------------------------------------------------------------------------------
@@ -100,41 +110,53 @@ class EngineServer:
     # --- generation ----------------------------------------------------------------------------------
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, chat=True)
+        return await self._generate(request, self._reader.chat, "chatcmpl", AnswerWriter)
 
     async def _completion(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, chat=False)
+        return await self._generate(request, self._reader.completion, "cmpl", AnswerWriter)
 
-    async def _generate(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
+    async def _vllm_tokens(self, request: web.Request) -> web.StreamResponse:
+        read = partial(read_tokens, self._reader)
+        return await self._generate(request, read, "generate-tokens", VllmTokens)
+
+    async def _sglang_tokens(self, request: web.Request) -> web.StreamResponse:
+        read = partial(read_tokens, self._reader)
+        return await self._generate(request, read, "generate", SglangTokens)
+
+    async def _generate(
+        self,
+        request: web.Request,
+        read: Callable[[bytes], Asked],
+        prefix: str,
+        make_writer: Callable[[Asked, str, int], AnswerWriter | TokenWriter],
+    ) -> web.StreamResponse:
         raw = await request.read()
-        read = self._reader.chat if chat else self._reader.completion
         try:
             asked = await _maybe_in_thread(read, raw)
-            rank = self._rank(request)
+            rank = self._rank(request, self._handover.rank(asked))
+            handed_over = await self._handover.receive(asked)
         except ApiError as error:
             return _failed(error, self._headers())
-        prefix = "chatcmpl" if chat else "cmpl"
         request_id = f"{prefix}-{request.headers.get('x-request-id') or uuid.uuid4().hex}"
-        writer = AnswerWriter(asked, request_id, int(time.time()))
-        sim_request = self._simulated(asked, request_id)
+        writer = make_writer(asked, request_id, int(time.time()))
+        sim_request = self._simulated(asked, request_id, handed_over)
         if asked.body.stream:
             return await self._stream(request, asked, writer, rank, sim_request)
         return await self._whole(asked, writer, rank, sim_request)
 
-    def _rank(self, request: web.Request) -> RankRunner:
+    def _rank(self, request: web.Request, demanded: int | None) -> RankRunner:
         header = request.headers.get(RANK_HEADER)
         try:
-            return self._runner.rank(None if header is None else int(header))
+            wanted = None if header is None else int(header)
+            return self._runner.rank(wanted if demanded is None else demanded)
         except (ValueError, IndexError) as error:
             raise ApiError(400, f"{RANK_HEADER}: {error}") from error
 
-    def _simulated(self, asked: Asked, request_id: str) -> GenerationRequest:
+    def _simulated(self, asked: Asked, request_id: str, handed_over: int) -> GenerationRequest:
         body = asked.body
-        answer = self._book.answer(
-            asked.prompt, asked.max_tokens, ignore_eos=body.ignore_eos, least=body.min_tokens
-        )
+        limit = 1 if self._handover.only_prompt(asked) else asked.max_tokens
+        answer = self._book.answer(asked.prompt, limit, ignore_eos=body.ignore_eos, least=body.min_tokens)
         is_lora = asked.model != self._config.model
-        kv = body.kv_transfer_params
         return GenerationRequest(
             request_id=f"{request_id}-{uuid.uuid4().hex[:8]}",  # as vLLM: clients may repeat theirs
             prompt=asked.prompt,
@@ -142,14 +164,14 @@ class EngineServer:
             finish_reason=answer.finish_reason,
             lora=(asked.model, self._config.models.index(asked.model)) if is_lora else None,
             salt=body.cache_salt,
-            remote_tokens=kv.remote_num_tokens if kv and kv.do_remote_prefill else 0,
+            remote_tokens=handed_over,
         )
 
     async def _stream(
         self,
         http: web.Request,
         asked: Asked,
-        writer: AnswerWriter,
+        writer: AnswerWriter | TokenWriter,
         rank: RankRunner,
         request: GenerationRequest,
     ) -> web.StreamResponse:
@@ -162,19 +184,18 @@ class EngineServer:
             async for token in tokens:
                 cached = token.cached_tokens
                 text = self._tokenizer.text(token.token)
-                if token.finish_reason is None:
-                    pending += writer.delta(text)
-                else:
+                pending += writer.event(token, text)
+                if token.finish_reason is not None:
                     totals = usage(len(asked.prompt), len(request.answer), cached)
-                    pending += writer.last(text, token.finish_reason)
                     pending += writer.end(totals if asked.include_usage else None)
                 await response.write(pending)
                 pending = b""
+        await self._handover.give(asked, request)
         await response.write_eof()
         return response
 
     async def _whole(
-        self, asked: Asked, writer: AnswerWriter, rank: RankRunner, request: GenerationRequest
+        self, asked: Asked, writer: AnswerWriter | TokenWriter, rank: RankRunner, request: GenerationRequest
     ) -> web.Response:
         tokens: list[Emitted] = []
         async with aclosing(rank.generate(request)) as produced:
@@ -182,16 +203,12 @@ class EngineServer:
                 tokens.append(token)  # noqa: PERF401 -- a comprehension would hide that the loop may be left
         text = "".join(self._tokenizer.text(token.token) for token in tokens)
         totals = usage(len(asked.prompt), len(tokens), tokens[0].cached_tokens)
-        body = writer.whole(text, request.finish_reason, totals, self._handover(asked, request))
+        try:
+            given = await self._handover.give(asked, request)
+        except ApiError as error:
+            return _failed(error, self._headers())
+        body = writer.whole(tokens, text, totals, given.answer, given.choice)
         return web.Response(body=body, content_type=_JSON, headers=self._headers())
-
-    def _handover(self, asked: Asked, request: GenerationRequest) -> JsonDict | None:
-        kv = asked.body.kv_transfer_params
-        if kv is None or not kv.do_remote_decode:
-            return None
-        tokens = len(request.prompt)
-        blocks = -(-tokens // self._config.block_tokens)
-        return handed_over(self._engine_id, request.request_id, blocks, tokens)
 
     def _headers(self) -> dict[str, str]:
         return {SERVED_BY_HEADER: self.name}

@@ -3,6 +3,7 @@
 Fields the simulation has no use for are accepted and ignored, as unknown fields are by vLLM.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ import msgspec
 
 from epp.testing.engine.config import EngineConfig
 from epp.testing.engine.ids import TokenIds, ids
+from epp.testing.engine.sim import Emitted
 from epp.testing.engine.tokenizer import EngineTokenizer, PromptError
 
 _MARK = "\0"
@@ -44,7 +46,9 @@ class KvTransferParams(msgspec.Struct, frozen=True):
     """A prefill: the answer carries parameters for whoever decodes."""
     do_remote_prefill: bool = False
     """A decode: the prompt's KV comes from elsewhere."""
-    remote_num_tokens: int = 0
+    remote_request_id: str | None = None
+    remote_host: str | None = None
+    remote_port: int | None = None
 
 
 class GenerationBody(msgspec.Struct):
@@ -60,6 +64,15 @@ class GenerationBody(msgspec.Struct):
     n: int = 1
     cache_salt: str | None = None
     kv_transfer_params: KvTransferParams | None = None
+    return_token_ids: bool | None = None
+    bootstrap_host: str | None = None
+    """This and the next four: SGLang's."""
+    bootstrap_port: int | None = None
+    bootstrap_room: int | None = None
+    routed_dp_rank: int | None = None
+    disagg_prefill_dp_rank: int | None = None
+    disaggregated_params: JsonDict | None = None
+    """TensorRT-LLM's."""
     add_special_tokens: bool | None = None
 
 
@@ -72,6 +85,8 @@ class ChatBody(GenerationBody):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     chat_template_kwargs: JsonDict | None = None
+    prompt_token_ids: list[int] | None = None
+    """TensorRT-LLM's: the rendered prompt, by whoever rendered it before."""
 
 
 class CompletionBody(GenerationBody):
@@ -117,12 +132,17 @@ class Reader:
         body = _decode(self._chat, raw)
         if not body.messages:
             raise ApiError(400, "messages must not be empty")
-        return self._asked(body, self._render(body), chat=True)
+        given = body.prompt_token_ids
+        return self._asked(body, self._render(body) if given is None else _checked(given), chat=True)
 
     def completion(self, raw: bytes) -> Asked:
         """A completion request; of several prompts only one is supported."""
         body = _decode(self._completion, raw)
         return self._asked(body, self._one_prompt(body), chat=False)
+
+    def given(self, body: GenerationBody, prompt: list[int]) -> Asked:
+        """A request whose prompt is ids."""
+        return self._asked(body, _checked(prompt), chat=True)
 
     def tokenize(self, raw: bytes) -> TokenIds:
         """Ids for ``/tokenize``."""
@@ -154,10 +174,7 @@ class Reader:
             prompt = body.prompt[0]
         if isinstance(prompt, str):
             return self._tokenizer.encode(prompt, special=body.add_special_tokens is not False)
-        try:
-            return ids(prompt)
-        except (OverflowError, TypeError) as error:
-            raise ApiError(400, "token ids must be unsigned 32-bit numbers") from error
+        return _checked(prompt)
 
     def _asked(self, body: GenerationBody, prompt: TokenIds, *, chat: bool) -> Asked:
         model = body.model or self._config.model
@@ -177,6 +194,13 @@ class Reader:
                 f"output tokens and your prompt contains {len(prompt)} input tokens.",
             )
         return Asked(body, chat, model, prompt, wanted)
+
+
+def _checked(tokens: list[int]) -> TokenIds:
+    try:
+        return ids(tokens)
+    except (OverflowError, TypeError) as error:
+        raise ApiError(400, "token ids must be unsigned 32-bit numbers") from error
 
 
 def _decode(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
@@ -201,6 +225,9 @@ class AnswerWriter:
 
     def __init__(self, asked: Asked, request_id: str, created: int) -> None:
         self._chat = asked.chat
+        self._tells_ids = bool(asked.body.return_token_ids)
+        self._prompt: list[int] | None = asked.prompt.tolist() if self._tells_ids else None
+        """Told once, with the first chunk: beside the choices of a chat, in the choice of a completion."""
         self._base: JsonDict = {"id": request_id, "created": created, "model": asked.model}
         kind = "chat.completion" if asked.chat else "text_completion"
         self._whole_kind = kind
@@ -210,7 +237,10 @@ class AnswerWriter:
 
     def first(self) -> bytes:
         """The chunk before any text: a chat's role."""
-        return self._event(self._delta({"role": "assistant", "content": ""}, None)) if self._chat else b""
+        if not self._chat:
+            return b""
+        told = {"prompt_token_ids": self._prompt} if self._tells_ids else {}
+        return self._event(self._delta({"role": "assistant", "content": ""}, None) | told)
 
     def delta(self, text: str) -> bytes:
         """A chunk with text: the hot one, so all but the text is made once."""
@@ -220,6 +250,12 @@ class AnswerWriter:
         """The final text and why it is final."""
         return self._event(self._delta({"content": text}, finish_reason))
 
+    def event(self, token: Emitted, text: str) -> bytes:
+        """One produced token."""
+        if self._tells_ids:
+            return self._event(self._with_ids(token, text))
+        return self.delta(text) if token.finish_reason is None else self.last(text, token.finish_reason)
+
     def end(self, usage_object: JsonDict | None) -> bytes:
         """What follows the text: usage if asked for, then the end marker."""
         chunk = b""
@@ -227,24 +263,40 @@ class AnswerWriter:
             chunk = self._event({"choices": [], "usage": usage_object})
         return chunk + b"data: [DONE]\n\n"
 
-    def whole(self, text: str, finish_reason: str, usage_object: JsonDict, kv: JsonDict | None) -> bytes:
-        """A complete answer that was not streamed."""
-        choice: JsonDict = {"index": 0, "logprobs": None, "finish_reason": finish_reason}
+    def whole(
+        self,
+        tokens: Sequence[Emitted],
+        text: str,
+        usage_object: JsonDict,
+        more: JsonDict,
+        more_of_choice: JsonDict,
+    ) -> bytes:
+        """A complete answer that was not streamed; the last two are fields of the engine's own."""
+        finish_reason = tokens[-1].finish_reason
+        choice: JsonDict = {"index": 0, "logprobs": None, "finish_reason": finish_reason, **more_of_choice}
         choice |= {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
         answer = {**self._base, "object": self._whole_kind, "choices": [choice], "usage": usage_object}
-        return msgspec.json.encode(answer | {"kv_transfer_params": kv})
+        return msgspec.json.encode(answer | more)
 
     def _delta(self, delta: JsonDict, finish_reason: str | None) -> JsonDict:
         content: JsonDict = {"delta": delta} if self._chat else {"text": delta["content"]}
         choice = {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
         return {"choices": [choice]}
 
+    def _with_ids(self, token: Emitted, text: str) -> JsonDict:
+        chunk = self._delta({"content": text}, token.finish_reason)
+        told: JsonDict = {"token_ids": [token.token]}
+        if not self._chat:
+            told["prompt_token_ids"], self._prompt = self._prompt, None
+        chunk["choices"][0] |= told
+        return chunk
+
     def _event(self, fields: JsonDict) -> bytes:
         chunk = {**self._base, "object": self._chunk_kind, **fields}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def handed_over(engine_id: str, request_id: str, blocks: int, tokens: int) -> JsonDict:
+def handed_over(engine_id: str, request_id: str, blocks: int, tokens: int, port: int) -> JsonDict:
     """``kv_transfer_params`` a prefill answers with, shaped as vLLM's NIXL connector shapes them; whoever
     routes passes them on unread."""
     return {
@@ -254,7 +306,7 @@ def handed_over(engine_id: str, request_id: str, blocks: int, tokens: int) -> Js
         "remote_engine_id": engine_id,
         "remote_request_id": request_id,
         "remote_host": "127.0.0.1",
-        "remote_port": 0,
+        "remote_port": port,
         "tp_size": 1,
         "remote_num_tokens": tokens,
         "transfer_mode": "pull",

@@ -8,8 +8,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -74,11 +76,13 @@ class VllmServer:
         context: int,
         topic: str = "",
         extra: tuple[str, ...] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.ports = Ports.free()
         self.blocks = blocks
         self._log = log
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [
             *(vllm_python(), "-m", "vllm.entrypoints.cli.main", "serve", str(model)),
@@ -114,7 +118,7 @@ class VllmServer:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                env=os.environ | _ENVIRONMENT,
+                env={**os.environ, **_ENVIRONMENT, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

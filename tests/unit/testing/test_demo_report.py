@@ -6,7 +6,14 @@ from rich.console import Console
 
 from epp.cli.demo import load_spec
 from epp.cli.demo_progress import progress
-from epp.cli.demo_report import ActResult, shortcomings, table_text
+from epp.cli.demo_report import (
+    ActResult,
+    SplitResult,
+    shortcomings,
+    split_shortcomings,
+    split_table,
+    table_text,
+)
 from epp.testing.load import Summary
 
 
@@ -74,3 +81,25 @@ def test_the_demo_load_is_what_the_caches_are_sized_for() -> None:
     repeated_words = spec.documents * spec.document_words + spec.systems * spec.system_words
     one_cache, caches = 1299 * 16, 4 * 1299 * 16
     assert one_cache < repeated_words < caches
+
+
+def split(pairs: dict[tuple[str, str], int], handed_over: int = 900, errors: int = 0) -> SplitResult:
+    sources = {"external_kv_transfer": handed_over, "local_compute": 3}
+    return SplitResult(act("split", 0, 0.1, errors).summary, pairs, sources, frontend_cpu_s=0.4)
+
+
+PAIR = {("prefill-0", "decode-1"): 200}
+
+
+def test_the_second_act_shows_pairs_and_where_prompts_were_computed() -> None:
+    out = StringIO()
+    Console(file=out, width=100).print(split_table(split(PAIR)))
+    for text in ("200 / 0", "prefill-0→decode-1 200", "900", "100 ms / 1250 ms", "2.00 ms"):
+        assert text in out.getvalue()
+
+
+def test_the_second_act_is_good_when_every_request_had_a_pair() -> None:
+    assert split_shortcomings(split(PAIR)) == []
+    assert "3 requests failed" in split_shortcomings(split(PAIR, errors=3))[0]
+    assert "not split" in split_shortcomings(split(PAIR | {("", "decode-0"): 1}))[0]
+    assert "no prompt" in split_shortcomings(split(PAIR, handed_over=0))[0]

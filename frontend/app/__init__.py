@@ -1,0 +1,1 @@
+"""The frontend put together: parts, routes, one request's way in and out."""

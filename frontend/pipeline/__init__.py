@@ -1,0 +1,1 @@
+"""The way of one request: segments in a row, each handing on to the next."""

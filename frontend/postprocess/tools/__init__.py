@@ -1,0 +1,1 @@
+"""Function calls in the text models write, by family."""

@@ -1,0 +1,99 @@
+"""The leaf: one request to the worker of its route, and the answer's pieces straight into the reply."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from frontend.config.model import FrontendConfig
+from frontend.errors import OVERLOADED_STATUS, ApiError
+from frontend.http.api import Flow, Reply, UpstreamError, UpstreamResponse
+from frontend.pipeline.call import Call, Facts, Leg, Route
+from frontend.pipeline.components import Components
+from frontend.pipeline.lost import lost
+from frontend.relay.hops import answer_headers
+from frontend.relay.outgoing import limits_of, worker_request
+
+_log = logging.getLogger(__name__)
+
+_KEPT: Final = frozenset({503, OVERLOADED_STATUS})
+"""Server errors that say "not now" and nothing of the worker's inside."""
+_MAX_FAULT_BYTES: Final = 64 * 1024
+"""How much of a worker's own account of a fault is read, for the log."""
+_SHOWN_FAULT_BYTES: Final = 2048
+
+
+class Forward:
+    """Sends ``call.body`` to ``call.route.worker``. Nothing of an answer is parsed."""
+
+    name = "forward"
+
+    def __init__(self, config: FrontendConfig, components: Components) -> None:
+        self._upstream = components.upstream
+        self._health = components.health
+        self._clock = components.clock
+        self._limits = limits_of(config.tolerance)
+
+    async def handle(self, call: Call, reply: Reply) -> None:
+        """See Segment. Raises WorkerLostError, or ApiError for a fault of the worker's own."""
+        assert call.route is not None, "a route segment stands above"
+        worker_id = call.route.worker.endpoint.worker_id
+        if call.facts.dispatched_s is None:
+            call.facts.dispatched_s = self._clock()
+        self._health.sent(worker_id)
+        try:
+            await self._exchange(call, call.route, reply)
+        except UpstreamError as error:
+            self._health.failed(worker_id)
+            _log.warning("worker %d: %s: %s", worker_id, error.failure, error)
+            raise lost(error, call.route.worker) from error
+        except ApiError:
+            self._health.failed(worker_id)
+            raise
+        self._health.succeeded(worker_id)
+
+    async def _exchange(self, call: Call, route: Route, reply: Reply) -> None:
+        facts = call.facts
+        response = await self._upstream.send(worker_request(call, route.worker, call.body, self._limits))
+        facts.status = response.status
+        if response.status >= 500 and response.status not in _KEPT:
+            raise await _fault(response, route.worker)
+        reply.start(response.status, answer_headers(response.headers, route.response_headers))
+        await response.pipe(_Watched(reply, facts, self._clock))
+        reply.end()
+
+
+async def _fault(response: UpstreamResponse, leg: Leg) -> ApiError:
+    """What the client is told of a server error; what the worker said of it stays in the log."""
+    try:
+        said = await response.read(_MAX_FAULT_BYTES)
+    except UpstreamError as error:
+        said = str(error).encode()
+    _log.error(
+        "worker %d answered %d: %r", leg.endpoint.worker_id, response.status, said[:_SHOWN_FAULT_BYTES]
+    )
+    return ApiError(500, "The worker failed to serve this request.", cause="internal")
+
+
+class _Watched:
+    """A sink that notes when pieces pass, and nothing else."""
+
+    __slots__ = ("_clock", "_data", "_facts", "_reply")
+
+    def __init__(self, reply: Reply, facts: Facts, clock: Callable[[], float]) -> None:
+        self._reply = reply
+        self._data = reply.data
+        self._facts = facts
+        self._clock = clock
+
+    def data(self, piece: bytes) -> None:
+        """See Sink."""
+        facts = self._facts
+        facts.chunks += 1
+        facts.last_token_s = now_s = self._clock()
+        if facts.first_token_s is None:
+            facts.first_token_s = now_s
+        self._data(piece)
+
+    def attach(self, source: Flow | None) -> None:
+        """See Sink."""
+        self._reply.attach(source)

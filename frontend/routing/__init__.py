@@ -1,0 +1,1 @@
+"""Who serves a request: named by it, or chosen here."""

@@ -1,0 +1,1 @@
+"""What the frontend tells of its requests: metrics, the access log, traces."""

@@ -1,0 +1,134 @@
+"""Counts requests as they come and go, and hands each to the access log and the tracer."""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import generate_latest
+
+from epp.core.requests import Api
+from epp.core.usage import Usage
+from frontend.http.api import Reply
+from frontend.pipeline.call import Call, Facts
+from frontend.telemetry.accesslog import AccessLog
+from frontend.telemetry.catalog import FrontendCatalog
+from frontend.telemetry.series import UNKNOWN_MODEL, AllSeries, Labels, Series
+from frontend.telemetry.tail import TailReply
+from frontend.telemetry.tracing import NoTracer, Tracer
+from frontend.visit import Visit
+
+CLIENT_GONE_STATUS: Final = 499
+_OVERLOAD_CAUSE: Final = "overload"
+
+
+class FrontendObserver:
+    """Implements :class:`frontend.visit.Observer`."""
+
+    def __init__(
+        self,
+        catalog: FrontendCatalog,
+        log: AccessLog | None,
+        tracer: Tracer | None = None,
+        refresh: Callable[[], None] | None = None,
+    ) -> None:
+        """``refresh`` is called before every page, to take the gauges of what exists right now."""
+        self._catalog = catalog
+        self._series = AllSeries(catalog)
+        self._log = log
+        self._tracer = tracer or NoTracer()
+        self._refresh = refresh
+        self._tails: dict[int, TailReply] = {}
+        """Of requests in the pipeline, by the identity of their visit."""
+
+    def begun(self, visit: Visit, reply: Reply) -> Reply:
+        """See :class:`frontend.visit.Observer`."""
+        labels = self._labels(visit)
+        self._catalog.requests_started_total.labels(*labels).inc()
+        series = self._series.of(labels.model)
+        series.inflight.inc()
+        self._tracer.begun(visit)
+        tail = self._tails[id(visit)] = TailReply(reply, series.active)
+        return tail
+
+    def ended(self, visit: Visit) -> None:
+        """See :class:`frontend.visit.Observer`."""
+        tail = self._tails.pop(id(visit), None)
+        if visit.api is not None:
+            self._count(visit, tail)
+        if self._log is not None:
+            self._log.write(visit)
+        self._tracer.ended(visit)
+
+    def page(self) -> bytes:
+        """See :class:`frontend.visit.Observer`."""
+        if self._refresh is not None:
+            self._refresh()
+        return generate_latest(self._catalog.registry)
+
+    def _labels(self, visit: Visit) -> Labels:
+        call = visit.call
+        model = self._series.label(call.model) if call is not None else self._series.label("")
+        if visit.error_type == "not_found" and visit.api is not None:
+            model = UNKNOWN_MODEL
+        streaming = call is not None and call.stream
+        return Labels(model, visit.endpoint, "stream" if streaming else "unary")
+
+    def _count(self, visit: Visit, tail: TailReply | None) -> None:
+        catalog, labels = self._catalog, self._labels(visit)
+        status = "success" if not visit.error_type else "error"
+        catalog.requests_total.labels(*labels, status, visit.error_type).inc()
+        if visit.status == CLIENT_GONE_STATUS:
+            catalog.disconnected_clients_total.inc()
+            catalog.cancellation_total.labels(labels.model, labels.endpoint).inc()
+        elif visit.error_type == _OVERLOAD_CAUSE:
+            catalog.rejection_total.labels(labels.model, labels.endpoint).inc()
+        elif visit.status >= 500:
+            catalog.failures_total.labels(labels.model, labels.endpoint).inc()
+        call = visit.call
+        if tail is None or call is None:
+            return
+        series = self._series.of(self._series.label(call.model))
+        series.inflight.dec()
+        if tail.started:
+            series.active.dec()
+        series.duration_s.observe(visit.ended_s - visit.request.received_s)
+        _times(catalog, series, call)
+        _tokens(series, call, tail.usage())
+
+
+def _times(catalog: FrontendCatalog, series: Series, call: Call) -> None:
+    facts = call.facts
+    if facts.dispatched_s is not None:
+        catalog.stage_s.labels("route").observe(facts.dispatched_s - call.arrived_s)
+        if facts.first_token_s is not None:
+            catalog.stage_s.labels("dispatch").observe(facts.first_token_s - facts.dispatched_s)
+    if facts.first_token_s is None or not call.stream:
+        return
+    series.ttft_s.observe(facts.first_token_s - call.arrived_s)
+    if facts.last_token_s is not None and facts.chunks > 1:
+        series.itl_s.observe((facts.last_token_s - facts.first_token_s) / (facts.chunks - 1))
+
+
+def _tokens(series: Series, call: Call, usage: Usage) -> None:
+    facts = call.facts
+    prompt, cached, output = _told(facts, usage)
+    route = call.route
+    if route is not None and route.cached_tokens is not None and route.uncached_tokens is not None:
+        total = route.cached_tokens + route.uncached_tokens
+        prompt = prompt if prompt is not None else total
+        if total:
+            series.hit_rate.observe(route.cached_tokens / total)
+    if prompt is not None:
+        series.input_tokens.observe(prompt)
+    if cached is not None:
+        series.cached_tokens.observe(cached)
+    if output is not None and call.api is not Api.EMBEDDINGS:
+        series.output_tokens.observe(output)
+        series.output_tokens_total.inc(output)
+
+
+def _told(facts: Facts, usage: Usage) -> tuple[int | None, int | None, int | None]:
+    """Prompt, cached and output tokens; the answer's own word is kept with the facts, for the log."""
+    facts.prompt_tokens = usage.prompt_tokens if facts.prompt_tokens is None else facts.prompt_tokens
+    facts.cached_tokens = usage.cached_tokens if facts.cached_tokens is None else facts.cached_tokens
+    facts.output_tokens = facts.output_tokens or usage.completion_tokens or 0
+    return facts.prompt_tokens, facts.cached_tokens, facts.output_tokens or None

@@ -1,0 +1,191 @@
+"""The waiting queue: requests that found everybody busy wait for their turn instead of being refused.
+
+The head of the line asks the router again whenever a request ends, and every few milliseconds besides, for
+loads also change without us. While somebody waits, newcomers stand behind.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Final, Protocol
+
+from frontend.config.model import FrontendConfig
+from frontend.errors import ApiError
+from frontend.http.api import Reply
+from frontend.pipeline.call import Call, Segment
+from frontend.tolerance.line import Full, Line, LinePolicy, Waiter
+
+_EVERY_S: Final = 0.02
+"""How often the head of the line asks again."""
+_BYTES_PER_TOKEN: Final = 4
+"""Of a body that is not tokenized yet."""
+_OVERLOAD: Final = "overload"
+
+
+class QueueCounters(Protocol):
+    """What the queue tells; none may raise."""
+
+    def waiting(self, model: str, requests: int, tokens: int) -> None:
+        """That many more (or fewer) requests and prompt tokens are in line."""
+        ...
+
+    def turned_away(self, model: str, reason: Full) -> None:
+        """The line was full."""
+        ...
+
+
+class NoCounters:
+    """Counts nothing."""
+
+    def waiting(self, model: str, requests: int, tokens: int) -> None:
+        """See :class:`QueueCounters`."""
+
+    def turned_away(self, model: str, reason: Full) -> None:
+        """See :class:`QueueCounters`."""
+
+
+class WaitingQueue:
+    """A segment above migration and the route."""
+
+    name = "queue"
+
+    def __init__(
+        self,
+        next_: Segment,
+        config: FrontendConfig,
+        clock: Callable[[], float],
+        counters: QueueCounters | None = None,
+    ) -> None:
+        tolerance = config.tolerance
+        self.next = next_
+        self._clock = clock
+        self._timeout_s = tolerance.queue_timeout_s
+        self._overload_status = config.http.overload_status
+        self._line = Line(
+            LinePolicy(tolerance.queue_policy),
+            max_requests=tolerance.queue_max_requests,
+            max_tokens=tolerance.queue_max_tokens,
+        )
+        self._counters = counters or NoCounters()
+        self._numbers = count()
+        self._turns: dict[int, asyncio.Future[None]] = {}
+        """Of waiters that are not trying, by number."""
+        self._trying: Waiter | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    async def handle(self, call: Call, reply: Reply) -> None:
+        """See Segment."""
+        if len(self._line):
+            await self._in_line(call, reply)
+            return
+        try:
+            await self.next.handle(call, reply)
+        except ApiError as error:
+            if not _overloaded(error, reply):
+                raise
+        else:
+            return
+        finally:
+            self._ask_head()
+        await self._in_line(call, reply)
+
+    async def _in_line(self, call: Call, reply: Reply) -> None:
+        waiter = self._enter(call)
+        entered_s = self._clock()
+        try:
+            while True:
+                await self._turn(waiter, entered_s + self._timeout_s)
+                call.on_routed = partial(self._admitted, call, waiter, entered_s)
+                try:
+                    return await self.next.handle(call, reply)
+                except ApiError as error:
+                    if not _overloaded(error, reply):
+                        raise
+                self._stop_trying(waiter)
+                self._ask_later()
+        finally:
+            call.on_routed = None
+            self._leave(call, waiter)
+            self._ask_head()
+
+    def _enter(self, call: Call) -> Waiter:
+        routing = call.nvext.routing
+        waiter = Waiter(
+            number=next(self._numbers),
+            arrived_s=call.arrived_s,
+            prompt_tokens=_tokens(call),
+            priority=routing.agent_hints.priority or call.body.get("priority", int) or 0,
+            strict_priority=routing.agent_hints.strict_priority or 0,
+        )
+        full = self._line.enter(waiter)
+        if full is not None:
+            self._counters.turned_away(call.model, full)
+            raise self._busy()
+        self._counters.waiting(call.model, 1, waiter.prompt_tokens)
+        return waiter
+
+    async def _turn(self, waiter: Waiter, deadline_s: float) -> None:
+        """Wait to be the one who asks. Raises ApiError when that takes too long."""
+        turn = self._turns[waiter.number] = asyncio.get_running_loop().create_future()
+        if self._timer is None:
+            self._ask_later()
+        try:
+            async with asyncio.timeout(max(0.0, deadline_s - self._clock())):
+                await turn
+        except TimeoutError:
+            raise self._busy() from None
+        finally:
+            self._turns.pop(waiter.number, None)
+
+    def _admitted(self, call: Call, waiter: Waiter, entered_s: float) -> None:
+        """The router found somebody: the next in line may ask."""
+        call.on_routed = None
+        call.facts.queued_s = self._clock() - entered_s
+        self._leave(call, waiter)
+        self._ask_head()
+
+    def _leave(self, call: Call, waiter: Waiter) -> None:
+        before = len(self._line)
+        self._line.leave(waiter)
+        if len(self._line) < before:
+            self._counters.waiting(call.model, -1, -waiter.prompt_tokens)
+        self._stop_trying(waiter)
+
+    def _stop_trying(self, waiter: Waiter) -> None:
+        if self._trying is waiter:
+            self._trying = None
+
+    def _ask_head(self) -> None:
+        head = self._line.head
+        if head is None or self._trying is not None:
+            return
+        turn = self._turns.get(head.number)
+        if turn is not None and not turn.done():
+            self._trying = head
+            turn.set_result(None)
+
+    def _ask_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._ask_head()
+        if len(self._line):
+            self._ask_later()
+
+    def _busy(self) -> ApiError:
+        return ApiError(self._overload_status, "Service temporarily overloaded", cause=_OVERLOAD)
+
+
+def _overloaded(error: ApiError, reply: Reply) -> bool:
+    return error.cause == _OVERLOAD and not reply.started
+
+
+def _tokens(call: Call) -> int:
+    given = call.nvext.routing.token_data
+    return len(given) // 4 if given is not None else len(call.body.encode()) // _BYTES_PER_TOKEN
