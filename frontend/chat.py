@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -37,6 +38,14 @@ class _Model(msgspec.Struct, frozen=True):
 
 class _Models(msgspec.Struct, frozen=True):
     data: tuple[_Model, ...] = ()
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    ready: bool = False
+    reason: str = ""
+
+
+_Page = TypeVar("_Page", _Models, _Ready)
 
 
 class ChatError(Exception):
@@ -98,19 +107,29 @@ class Chat:
         self._model = ""
         self._turns: list[dict[str, str]] = []
 
-    async def begin(self) -> str:
-        """Wait until a model is served; its name. Raises ChatError."""
+    async def begin(self, waits: Callable[[str], None]) -> str:
+        """Wait until a model can be served; its name. ``waits`` is told for what. Raises ChatError."""
+        told = ""
         try:
             async with asyncio.timeout(_MODEL_DEADLINE_S):
-                while True:
-                    models = await self._models()
-                    if models:
-                        break
+                while (why := await self._why_not()) is not None:
+                    if why != told:
+                        waits(why)
+                        told = why
                     await asyncio.sleep(_MODEL_POLL_S)
         except TimeoutError:
-            raise ChatError(f"no worker serves a model after {_MODEL_DEADLINE_S:g} s") from None
-        self._model = models[0].id
+            raise ChatError(f"no model can be served after {_MODEL_DEADLINE_S:g} s: {told}") from None
         return self._model
+
+    async def _why_not(self) -> str | None:
+        """Why no model can be served yet; None: the first can, and is the one to talk with."""
+        models = await self._get(self._paths["models"], _Models)
+        if not models.data:
+            return "no worker serves a model"
+        self._model = models.data[0].id
+        path = f"{self._paths['models']}/{quote(self._model, safe='/')}/ready"
+        ready = await self._get(path, _Ready)
+        return None if ready.ready else f"{self._model}: {ready.reason}"
 
     async def say(self, text: str, show: Callable[[str], None]) -> None:
         """Ask, and show the answer as it streams; raises ChatError. What was cancelled is remembered as far
@@ -140,15 +159,13 @@ class Chat:
         await response.pipe(answer)
         answer.whole()
 
-    async def _models(self) -> tuple[_Model, ...]:
+    async def _get(self, path: str, kind: type[_Page]) -> _Page:
         try:
-            response = await self._upstream.send(
-                UpstreamRequest(self._host_port, "GET", self._paths["models"])
-            )
+            response = await self._upstream.send(UpstreamRequest(self._host_port, "GET", path))
             body = await response.read(_MAX_ANSWER_BYTES)
-            return msgspec.json.decode(body, type=_Models).data
+            return msgspec.json.decode(body, type=kind)
         except (UpstreamError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ChatError(f"the models cannot be listed: {error}") from error
+            raise ChatError(f"{path} cannot be read: {error}") from error
 
 
 def _said(status: int, body: bytes) -> str:

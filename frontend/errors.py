@@ -8,6 +8,9 @@ from epp.core.outcomes import HeaderPairs
 OVERLOADED_STATUS: Final = 529
 """Not registered by IANA; what the reference frontend answers when every worker is busy."""
 
+OVERLOAD: Final = "overload"
+"""The ``cause`` that says: everybody is busy, and may not be in a moment."""
+
 
 class ApiError(Exception):
     """An answer with an error status, raised anywhere below the app before the answer has begun.

@@ -95,7 +95,7 @@ class _Terminal:
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGTERM, self._leave)
         try:
-            model = await self._until_stopped(self._chat.begin())
+            model = await self._until_stopped(self._chat.begin(self._waits))
             if model is None:
                 return 130
             if self._prompt:
@@ -143,6 +143,11 @@ class _Terminal:
         self._leaving = True
         if self._work is not None:
             self._work.cancel()
+
+    def _waits(self, why: str) -> None:
+        """At a terminal; a script reads nothing but answers."""
+        if self._prompt:
+            self._show(f"waiting: {why}\n")
 
     def _show(self, text: str) -> None:
         self._out.write(text)

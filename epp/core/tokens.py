@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from epp.core.requests import Prompt
 
@@ -19,6 +19,9 @@ class Exactness(StrEnum):
     """No tokens at all; the pick goes by load."""
 
 
+_OF_A_VOCABULARY: Final = frozenset({Exactness.EXACT, Exactness.PARTIAL})
+
+
 @dataclass(frozen=True, slots=True)
 class Tokenized:
     """A prompt as token ids."""
@@ -30,6 +33,11 @@ class Tokenized:
     """Length of the prompt in tokens, counting parts left out as well as they are known."""
     degraded: str | None = None
     """Why not EXACT, as one lower-case hyphenated word for headers, metrics and logs; None: exact."""
+
+    @property
+    def are_ids(self) -> bool:
+        """The tokens are ids of the model's vocabulary, as far as they go, and may be shown as such."""
+        return self.exactness in _OF_A_VOCABULARY
 
 
 class Tokenizer(Protocol):

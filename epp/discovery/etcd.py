@@ -89,6 +89,8 @@ class EtcdDiscovery:
             began_s = self._clock()
             try:
                 await self._follow()
+                if self._clock() - began_s < _FIRST_PAUSE_S:
+                    await asyncio.sleep(_FIRST_PAUSE_S)  # a member that ends every watch is not stormed
             except (FetchError, EtcdError, EtcdFormatError) as error:
                 if self._clock() - began_s > _MAX_PAUSE_S:
                     pause_s = _FIRST_PAUSE_S

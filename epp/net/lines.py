@@ -46,6 +46,8 @@ class _Body:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise FetchError(FetchFailure.PROTOCOL, str(error)) from error
+        except httptools.HttpParserUpgrade as error:
+            raise FetchError(FetchFailure.PROTOCOL, "it goes on in another protocol") from error
         lines, self._lines = self._lines, []
         return lines
 

@@ -33,7 +33,7 @@ class NativeChooser:
         self._lease_s = lease_s
         self._disagg = disagg
         self._busy = busy
-        self._busy_of = {} if busy_of is None else busy_of
+        self._busy_of: Mapping[str, BusyLimits] = {} if busy_of is None else busy_of
         self._fallback_endpoints = fallback_endpoints
 
     def choose(self, question: Question) -> Choice | NoChoice:

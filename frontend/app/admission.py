@@ -1,11 +1,18 @@
 """Whether a request's model is there to serve it; routing's own refusals come later."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
+from epp.core.endpoints import Endpoint
 from frontend.errors import not_found
 from frontend.pipeline.call import Call
 from frontend.serving.catalogue import Known, ModelCatalogue
 from frontend.serving.readiness import not_ready, readiness
+
+_MAX_REMEMBERED: Final = 1024
+"""Clients name models as they like."""
+_MAX_NAME_CHARS: Final = 4096
+"""Room for a path; names are remembered."""
 
 
 class Admission:
@@ -29,6 +36,8 @@ class Admission:
         self._refresh = refresh
         self._direct = direct
         self._split = split
+        self._ready: dict[str, tuple[Endpoint, ...]] = {}
+        """The workers a model was ready with."""
 
     async def admit(self, call: Call) -> None:
         """Raises ApiError: 404 for an unknown model, 503 while workers are missing. Workers known not to
@@ -36,13 +45,24 @@ class Admission:
         if self._direct:
             return
         catalogue = self._catalogue
+        if len(call.model) > _MAX_NAME_CHARS:
+            raise not_found("Model not found")
         if catalogue.known(call.model) is Known.NO:
             await self._refresh()
             if catalogue.known(call.model) is Known.NO:
                 raise not_found("Model not found")
-        namespaces = readiness(catalogue.serving(call.model), split=self._split)
-        if not any(namespace.ready for namespace in namespaces.values()):
-            raise not_ready(call.model, namespaces)
+        self._check_ready(call.model, catalogue.serving(call.model))
         strangers = catalogue.strangers(call.model)
         if strangers:
             call.excluded |= strangers
+
+    def _check_ready(self, model: str, workers: tuple[Endpoint, ...]) -> None:
+        """Counts workers only when they are others than at the model's last request."""
+        if self._ready.get(model) is workers:
+            return
+        namespaces = readiness(workers, split=self._split)
+        if not any(namespace.ready for namespace in namespaces.values()):
+            raise not_ready(model, namespaces)
+        if len(self._ready) >= _MAX_REMEMBERED:
+            self._ready.clear()
+        self._ready[model] = workers

@@ -34,7 +34,7 @@ from frontend.http.server import HttpServer
 from frontend.http.tls import TlsError, server_context
 from frontend.pipeline.build import build_pipeline
 from frontend.pipeline.components import Components
-from frontend.pipeline.knobs import Routing, knobs_of, picker_config
+from frontend.pipeline.knobs import Postprocess, Routing, knobs_of
 from frontend.serving.busy import BusyThresholds
 from frontend.serving.catalogue import Known, ModelCatalogue
 from frontend.serving.polling import ModelPoller
@@ -59,8 +59,9 @@ class Frontend:
         self._clock = clock
         self._direct = knobs_of(config).routing is Routing.DIRECT
         self._watching = Watching(config.tracing, log)
+        picks = log.silent() if config.tracing.access_log else log  # a request's line says all a pick's does
         self.engine = Engine(
-            _engine_config(config, direct=self._direct), log, discovery=discovery, clock=clock
+            _engine_config(config, direct=self._direct), picks, discovery=discovery, clock=clock
         )
         self.upstream = UpstreamClient(clock=clock)
         self.catalogue = ModelCatalogue(
@@ -68,6 +69,7 @@ class Frontend:
             self._snapshot,
             self.engine.fleet.has_adapter,
             started=int(time.time()),
+            served=config.served_names,
         )
         self._poller = ModelPoller(self.upstream, self.catalogue, self._snapshot, clock=clock)
         self._breakers = self._make_breakers()
@@ -75,7 +77,10 @@ class Frontend:
         self._tokens = TokenPages(self.engine.tokenizer, names, self.catalogue)
         self.pipeline = build_pipeline(config, self._components())
         self._routes = Routes(
-            config.http.paths, anthropic=config.pipeline.enable_anthropic_api, admin=config.http.admin_api
+            config.http.paths,
+            anthropic=config.pipeline.enable_anthropic_api,
+            admin=config.http.admin_api,
+            handover=self._direct,
         )
         self._admission = Admission(
             self.catalogue, self._poller.refresh, direct=self._direct, split=config.disagg.enabled
@@ -136,6 +141,7 @@ class Frontend:
             disagg=self._watching.disagg,
             migration=self._watching.migration,
             queue=self._watching.queue,
+            retried=self._watching.catalog.retries_total.inc,
             context_window=self.catalogue.context_window,
             decode=self._tokens.text,
             block_tokens=self._block_tokens,
@@ -175,6 +181,7 @@ class Frontend:
             tokens=self._tokens,
             route=self._route,
             split=self.config.disagg.enabled,
+            needs_tokenizer=self.config.pipeline.postprocess == Postprocess.FRONTEND,
         )
 
     async def _metrics(self) -> bytes:
@@ -196,7 +203,7 @@ class Frontend:
 
 def _engine_config(config: FrontendConfig, *, direct: bool) -> Config:
     """A sidecar that is told the worker needs to know addresses, not loads and caches."""
-    picker = picker_config(config)
+    picker = config.picker
     if not direct:
         return picker
     return replace(

@@ -47,6 +47,8 @@ class PageParts:
     """Answers ``/v1/route``: status and body."""
     split: bool
     """Decode workers need prefill workers."""
+    needs_tokenizer: bool = False
+    """Without a model's tokenizer no request of it can be served."""
 
 
 class Pages:
@@ -89,7 +91,9 @@ class Pages:
             await self._parts.refresh_models()
             if catalogue.known(model) is Known.NO:
                 raise not_found("Model not found")
-        return _json(report(model, readiness(catalogue.serving(model), split=self._parts.split)))
+        namespaces = readiness(catalogue.serving(model), split=self._parts.split)
+        lacking = self._parts.tokens.lacking(model) if self._parts.needs_tokenizer else ""
+        return _json(report(model, namespaces, lacking=lacking))
 
     async def _health(self, _: Request, __: str) -> PageAnswer:
         status, page = health(self._parts.snapshot(), draining=self._parts.draining())

@@ -1,7 +1,7 @@
 """Which path is which endpoint. A table, so that the document at ``/openapi.json`` reads the same one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -10,6 +10,7 @@ from frontend.config.model import DEFAULT_PATHS
 from frontend.errors import ApiError
 from frontend.serving import checks
 from frontend.serving.checks import Rules
+from frontend.translate.count import INPUT_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,13 @@ _COUNT: Final = Inference(
     "/v1/messages/count_tokens",
     checks.MESSAGES,
 )
+_INPUT_TOKENS: Final = Inference(
+    "input_tokens",
+    "Responses API token counting",
+    Api.RESPONSES,
+    DEFAULT_PATHS["responses"] + INPUT_TOKENS,
+    checks.RESPONSES,
+)
 _MODELS_PAGE: Final = Page("models", "Models served")
 _MODEL_PAGE: Final = Page("model", "One model")
 _READY_PAGE: Final = Page("model_ready", "Whether every kind of worker a model needs is there")
@@ -118,20 +126,30 @@ class Routes:
     """Finds endpoints."""
 
     def __init__(
-        self, paths: Mapping[str, str] = DEFAULT_PATHS, *, anthropic: bool = False, admin: bool = True
+        self,
+        paths: Mapping[str, str] = DEFAULT_PATHS,
+        *,
+        anthropic: bool = False,
+        admin: bool = True,
+        handover: bool = True,
     ) -> None:
-        """``paths``: see ``HttpConfig.paths``; what it leaves out is where it always is."""
+        """``paths``: see ``HttpConfig.paths``; what it leaves out is where it always is. ``handover``: who
+        asks may say where engines take computed state from (``serving.fields.HANDOVER``)."""
         paths = {**DEFAULT_PATHS, **paths}
-        self.questionable = {endpoint.worker_path: endpoint for endpoint in _OVERRIDABLE.values()}
+        inference = {paths[key]: endpoint for key, endpoint in _OVERRIDABLE.items()}
+        inference[paths["responses"] + INPUT_TOKENS] = _INPUT_TOKENS
+        inference |= _PASSED
+        if anthropic:
+            inference[paths["messages"]] = _MESSAGES
+            inference[paths["messages"] + "/count_tokens"] = _COUNT
+        if not handover:
+            inference = {path: _without_handover(endpoint) for path, endpoint in inference.items()}
+        self.questionable = {e.worker_path: e for e in (inference[paths[key]] for key in _OVERRIDABLE)}
         """Endpoints ``/v1/route`` answers questions about, by their usual path."""
-        posts: dict[str, Endpoint] = {paths[key]: endpoint for key, endpoint in _OVERRIDABLE.items()}
-        posts |= _PASSED
+        posts: dict[str, Endpoint] = {**inference}
         posts["/v1/route"] = Page("route", "Who would serve a request; runs nothing")
         posts["/tokenize"] = Page("tokenize", "Token ids of a prompt or a conversation")
         posts["/detokenize"] = Page("detokenize", "Text of token ids")
-        if anthropic:
-            posts[paths["messages"]] = _MESSAGES
-            posts[paths["messages"] + "/count_tokens"] = _COUNT
         gets: dict[str, Endpoint] = {
             paths["models"]: _MODELS_PAGE,
             paths["health"]: Page("health", "Health and the workers known"),
@@ -176,3 +194,7 @@ class Routes:
         if model.endswith("/ready") and model != "/ready":
             return {"GET": _READY_PAGE}, unquote(model.removesuffix("/ready"))
         return {"GET": _MODEL_PAGE}, unquote(model)
+
+
+def _without_handover(endpoint: Inference) -> Inference:
+    return replace(endpoint, rules=checks.without_handover(endpoint.rules))

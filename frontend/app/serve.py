@@ -13,6 +13,7 @@ from epp.core.endpoints import PoolSnapshot
 from epp.telemetry.logs import FieldLog, LineWriter
 from frontend.app.frontend import Frontend
 from frontend.config.model import FrontendConfig
+from frontend.pipeline.knobs import Routing, knobs_of
 
 _FLUSH_S = 0.2
 _log = logging.getLogger(__name__)
@@ -43,12 +44,22 @@ async def serve(
             return 0
         port = await frontend.listen()
         _freeze()
+        _log.info("%s", _said(config, port, len(frontend.engine.fleet.snapshot.endpoints)))
         print(json.dumps({"event": "ready", "http_port": port}), flush=True)  # noqa: T201 -- for whoever waits
         await stopping.wait()
         _log.info("draining for at most %g s", config.http.graceful_shutdown_timeout_s)
         await frontend.drain()
     _log.info("stopped")
     return 0
+
+
+def _said(config: FrontendConfig, port: int, workers: int) -> str:
+    """What an operator wants to know first: where it listens, how it routes, whom it has found."""
+    http, knobs = config.http, knobs_of(config)
+    scheme = "https" if http.tls_cert_path is not None else "http"
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    mode = "" if knobs.routing is Routing.DIRECT else f" by {knobs.mode}"
+    return f"listening on {scheme}://{host}:{port}, routing {knobs.routing}{mode}, {workers} workers so far"
 
 
 async def _workers_there(frontend: Frontend, stopping: asyncio.Event, wanted: int) -> bool:

@@ -34,11 +34,14 @@ def run(argv: Sequence[str]) -> int:
             from frontend.pipeline.knobs import knobs_of  # noqa: PLC0415 -- heavy imports, not for --help
 
             knobs_of(loaded.config)
-            print(_as_table(loaded))
+            print(_as_table(loaded), flush=True)
             return 0
         from frontend.cli.serving import run_server  # noqa: PLC0415 -- the same
 
         return run_server(loaded)
+    except BrokenPipeError:  # `frontend check | head`; the interpreter must not try to flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ConfigError, OSError) as error:
         print(f"frontend: {error}", file=sys.stderr)
         return 2

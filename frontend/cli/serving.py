@@ -1,6 +1,7 @@
 """From a configuration to a running frontend: the server, or the chat."""
 
 import logging
+import resource
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +20,8 @@ from frontend.http.tls import TlsError
 from frontend.interactive import interactive
 
 _PROBE_S: Final = 2.0
+_OTHER_FILES: Final = 1024
+"""Connections to workers that are kept open, event streams, files."""
 _log = logging.getLogger(__name__)
 
 
@@ -27,6 +30,7 @@ def run_server(loaded: Loaded) -> int:
     config = _quiet(loaded) if loaded.config.interactive else loaded.config
     telemetry = config.picker.telemetry
     writer, log = configure(telemetry.log_level, telemetry.log_format)
+    allow_files(2 * config.http.max_connections + _OTHER_FILES)
     try:
         return uvloop.run(_run(replace(loaded, config=config), writer, log))
     except TlsError as error:
@@ -49,6 +53,18 @@ def _is_asked_for(loaded: Loaded) -> bool:
     """Whether somebody chose etcd; then its absence is an outage, not a mistake."""
     paths = ("discovery_backend", "picker.discovery.etcd.endpoints")
     return any(loaded.sources[path].is_given for path in paths)
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the process's soft bound of open files: a client's connection and the one to its worker are two,
+    and beyond the bound not only clients are turned away but workers seem to be unreachable."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if resource.RLIM_INFINITY != soft < most:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError) as error:  # more than the system has for anybody
+            _log.warning("no more than %d files can be open: %s", soft, error)
 
 
 async def require_etcd(config: EtcdConfig) -> None:

@@ -12,12 +12,18 @@ def derive(config: FrontendConfig, gathered: Gathered) -> FrontendConfig:
 
 
 def _backend(config: FrontendConfig, gathered: Gathered) -> FrontendConfig:
-    """A given endpoints file is where endpoints come from, unless another backend was asked for."""
-    path = "picker.discovery.endpoints_file"
-    if config.picker.discovery.endpoints_file is None or gathered.source("discovery_backend").is_given:
+    """A given endpoints file or pool is where endpoints come from, unless another backend was asked for."""
+    if gathered.source("discovery_backend").is_given:
         return config
-    gathered.sources["discovery_backend"] = gathered.source(path)
-    return replace(config, discovery_backend="file")
+    for path, value, backend in (
+        ("picker.discovery.endpoints_file", config.picker.discovery.endpoints_file, "file"),
+        ("picker.pool.name", config.picker.pool.name, "kubernetes"),
+        ("picker.pool.selector", config.picker.pool.selector, "kubernetes"),
+    ):
+        if value is not None:
+            gathered.sources["discovery_backend"] = gathered.source(path)
+            return replace(config, discovery_backend=backend)
+    return config
 
 
 def _engine(config: FrontendConfig) -> FrontendConfig:

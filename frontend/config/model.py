@@ -130,7 +130,7 @@ class ToleranceConfig:
     queue_timeout_s: float = 30.0
     """Longest one request may wait."""
     retry_attempts: int = 1
-    """Further workers tried when one cannot be connected to, before anything was answered."""
+    """Further workers tried when one cannot be connected to, or answers that it failed."""
     breaker_failures: int = 5
     """Consecutive failures after which a worker is left alone; 0: never."""
     breaker_open_s: float = 10.0
@@ -172,13 +172,16 @@ class FrontendConfig:
     tolerance: ToleranceConfig = ToleranceConfig()
     tracing: TracingConfig = TracingConfig()
     discovery_backend: str = "etcd"
-    """file | mem | etcd | kubernetes; ``file`` when an endpoints file is given and no backend."""
+    """file | mem | etcd | kubernetes; when none is given, ``file`` with an endpoints file, and
+    ``kubernetes`` with a pool or a selector."""
     namespace: str | None = None
     """Serve only endpoints of this namespace."""
     namespace_prefix: str | None = None
     """Serve only endpoints whose namespace begins so; takes precedence over ``namespace``."""
     min_initial_workers: int = 0
     """Workers to wait for before the port opens."""
+    served_names: tuple[str, ...] = ()
+    """Models that are served and not tokenized here; ``--model-name`` without ``--model-path`` sets it."""
     interactive: bool = False
     """Chat on the terminal instead of serving."""
     dump_config_to: str | None = None

@@ -38,8 +38,8 @@ An `EndpointPickerConfig`, whole or its body as `picker.picker`, sets `--router-
 (docs/plugins.md).
 
 **Where workers come from.** `--discovery-backend` is `etcd` unless `--endpoints-file` is given: then it is
-`file`. Without either, and without an etcd that answers, the start ends with a sentence that says so
-(docs/workers.md).
+`file`. With `--pool-name` or `--endpoint-selector` it is `kubernetes` (docs/kubernetes.md). Without any of
+them, and without an etcd that answers, the start ends with a sentence that says so (docs/workers.md).
 
 Durations are `30s`, `50ms`, `1m30s` or a number of seconds; sizes are `64MiB`, `25MB` or a number of bytes.
 """

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from epp.config import model as engine_model
-from epp.config.kinds import BOOLEAN, PORT, TEXT, Kind, choice, seconds, size_bytes, whole
+from epp.config.kinds import BOOLEAN, PORT, TEXT, Kind, choice, many, seconds, size_bytes, whole
 from epp.config.settings import SETTINGS as ENGINE_SETTINGS
-from epp.config.table import MODEL_NAMES, MODEL_PATHS, Setting, Table
+from epp.config.table import MAX_LISTED, MODEL_NAMES, MODEL_PATHS, Setting, Table
 from frontend.config import model
 from frontend.config.foreign import FOREIGN_FLAGS, FOREIGN_VARIABLES
 
@@ -175,9 +175,10 @@ _GENERAL = (
     _dyn("namespace", TEXT, "namespace"),
     _dyn("namespace_prefix", TEXT, "namespace-prefix"),
     _dyn("min_initial_workers", whole(0, 100_000), "router-min-initial-workers"),
+    Setting("served_names", many(TEXT, MAX_LISTED), ""),
 )
 
-_ENGINE_SECTIONS = ("discovery", "scrape", "events", "tokenize", "routing", "telemetry")
+_ENGINE_SECTIONS = ("discovery", "pool", "scrape", "events", "tokenize", "routing", "telemetry")
 _DERIVED = frozenset({
     "discovery.backend", "discovery.namespace", "discovery.namespace_prefix",
     "routing.policy", "routing.disagg_enabled", "routing.disagg_min_uncached_tokens",
@@ -235,5 +236,6 @@ TABLE = Table(
     foreign_flags=FOREIGN_FLAGS,
     foreign_variables=FOREIGN_VARIABLES,
     engine=ENGINE,
+    served="served_names",
     policy="pipeline.router_mode",
 )

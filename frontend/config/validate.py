@@ -13,6 +13,12 @@ from frontend.config.settings import ENGINE, TABLE
 
 _PER_ENGINE = ("vllm", "sglang")
 
+
+def _pool(config: FrontendConfig) -> bool:
+    """Whether the settings name a pool, or labels in its place."""
+    return config.picker.pool.name is not None or config.picker.pool.selector is not None
+
+
 RULES: tuple[Rule[FrontendConfig], ...] = (
     Rule(
         lambda c: (c.http.tls_cert_path is None) != (c.http.tls_key_path is None),
@@ -25,6 +31,18 @@ RULES: tuple[Rule[FrontendConfig], ...] = (
         "http.tls_client_ca_path",
         "http.tls_cert_path",
         "clients cannot be authenticated without TLS",
+    ),
+    Rule(
+        lambda c: c.pipeline.router_mode == "direct" and not c.picker.server.trust_client_headers,
+        "pipeline.router_mode",
+        "picker.server.trust_client_headers",
+        "who goes where requests say has to believe them",
+    ),
+    Rule(
+        lambda c: c.pipeline.routing == "direct-to-known" and not c.picker.server.trust_client_headers,
+        "pipeline.routing",
+        "picker.server.trust_client_headers",
+        "who goes where requests say has to believe them",
     ),
     Rule(
         lambda c: c.pipeline.debug_perf and c.pipeline.chat_processor != "vllm",
@@ -75,9 +93,39 @@ RULES: tuple[Rule[FrontendConfig], ...] = (
         "a pipeline that executes nothing has no answers to show",
     ),
     Rule(
+        lambda c: c.interactive and c.pipeline.router_mode == "direct",
+        "interactive",
+        "pipeline.router_mode",
+        "a chat names no worker, so one has to be chosen",
+    ),
+    Rule(
+        lambda c: c.interactive and c.pipeline.routing == "direct-to-known",
+        "interactive",
+        "pipeline.routing",
+        "a chat names no worker, so one has to be chosen",
+    ),
+    Rule(
         lambda c: c.picker.discovery.endpoints_file is not None and c.discovery_backend != "file",
         "picker.discovery.endpoints_file",
         "discovery_backend",
+        "endpoints come from one place",
+    ),
+    Rule(
+        lambda c: c.discovery_backend == "kubernetes" and not _pool(c),
+        "discovery_backend",
+        "picker.pool.name",
+        "Kubernetes is asked for a pool by its name, or for pods by their labels",
+    ),
+    Rule(
+        lambda c: c.discovery_backend != "kubernetes" and c.picker.pool.name is not None,
+        "discovery_backend",
+        "picker.pool.name",
+        "endpoints come from one place",
+    ),
+    Rule(
+        lambda c: c.discovery_backend != "kubernetes" and c.picker.pool.selector is not None,
+        "discovery_backend",
+        "picker.pool.selector",
         "endpoints come from one place",
     ),
     Rule(
@@ -112,13 +160,7 @@ _ALL_RULES = (*RULES, *_of_engine())
 
 def contradictions(config: FrontendConfig, sources: Sources) -> list[str]:
     """One sentence for each pair of settings that cannot be together, naming both."""
-    return [*broken(_ALL_RULES, TABLE, config, sources), *_unreachable(config, sources), *_paths(config)]
-
-
-def _unreachable(config: FrontendConfig, sources: Sources) -> Iterator[str]:
-    if config.discovery_backend == "kubernetes":
-        asked = said(TABLE, "discovery_backend", config, sources)
-        yield f"{asked} is not available; give --endpoints-file, or --discovery-backend=etcd."
+    return [*broken(_ALL_RULES, TABLE, config, sources), *_paths(config)]
 
 
 def _paths(config: FrontendConfig) -> Iterator[str]:

@@ -162,9 +162,9 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        owed_bytes = transport.get_write_buffer_size()
-        if owed_bytes != self._owed_bytes or not owed_bytes:
-            self._owed_bytes = owed_bytes
+        owed_bytes, before_bytes = transport.get_write_buffer_size(), self._owed_bytes
+        self._owed_bytes = owed_bytes
+        if owed_bytes < before_bytes or not (owed_bytes and before_bytes):  # it took some, or all
             self._owed_since_s = now_s
         elif now_s - self._owed_since_s > self._shared.limits.write_s:
             self._cut()
@@ -193,7 +193,7 @@ class ServerConnection(asyncio.Protocol):
             path,
             query,
             incoming.headers,
-            body[0] if len(body) == 1 else b"".join(body),
+            bytes(body[0]) if len(body) == 1 else b"".join(body),
             self._shared.clock(),
             self._peer,
             time.time_ns() // 1_000_000,

@@ -13,6 +13,9 @@ from frontend.http.limits import ServerLimits
 
 _SINGLE: Final = frozenset(("content-length", "transfer-encoding", "host"))
 _EXPECTED: Final = "100-continue"
+_TINY_BYTES: Final = 4096
+_MAX_DIGITS: Final = 19
+"""Of a length: what Python takes for a number has a bound, too."""
 
 
 class RefusedError(Exception):
@@ -50,7 +53,7 @@ class Incoming:
         self.expects = False
         """The client waits for ``100 Continue`` before it sends the body."""
         self.head_bytes = 0
-        self.body: list[bytes] = []
+        self.body: list[bytes | bytearray] = []
         self.body_bytes = 0
 
 
@@ -194,7 +197,12 @@ class RequestReader:
         incoming.body_bytes += len(piece)
         if incoming.body_bytes > self._limits.max_body_bytes:
             raise _too_large(self._limits.max_body_bytes)
-        incoming.body.append(piece)
+        pieces = incoming.body
+        if pieces and isinstance(last := pieces[-1], bytearray):
+            last += piece
+        else:
+            # an object of its own for every tiny chunk would cost far more than what is in it
+            pieces.append(bytearray(piece) if pieces and len(piece) < _TINY_BYTES else piece)
 
     def on_message_complete(self) -> None:
         """The request is whole, unless an upgrade hides its body."""
@@ -251,7 +259,7 @@ def _check_framing(headers: dict[str, str], max_body_bytes: int) -> bool:
         return True
     if length is None:
         return False
-    if not (length.isascii() and length.isdigit()):
+    if not (length.isascii() and length.isdigit() and len(length) <= _MAX_DIGITS):
         raise RefusedError(400, "The content-length is no number.")
     if int(length) > max_body_bytes:
         raise _too_large(max_body_bytes)

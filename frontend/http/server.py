@@ -61,6 +61,7 @@ class HttpServer:
             port,
             ssl=ssl_context,
             ssl_handshake_timeout=self._limits.head_s if ssl_context else None,
+            ssl_shutdown_timeout=self._limits.linger_s if ssl_context else None,
             backlog=backlog,
         )
         self._timer = loop.call_later(self._limits.sweep_s, self._sweep)

@@ -79,7 +79,8 @@ def _served(config: FrontendConfig, components: Components, router: Router, *, r
     """From postprocessing down: what runs a request."""
     segment: Segment = Forward(config, components)
     segment = Orchestrator(segment, config.disagg, components, components.disagg)
-    segment = _tolerant(RouteSegment(segment, router, retries=retries), config, components)
+    segment = RouteSegment(segment, router, retries=retries, retried=components.retried)
+    segment = _tolerant(segment, config, components)
     if config.pipeline.postprocess == Postprocess.FRONTEND:
         segment = _postprocessed(segment, config, components)
     return segment

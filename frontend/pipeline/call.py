@@ -1,6 +1,6 @@
 """One request on its way through the segments, and what they learn of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,6 +103,12 @@ class Call:
     facts: Facts = field(default_factory=Facts)
     forward_headers: dict[str, str] = field(default_factory=dict[str, str])
     """More headers for workers (tracing, request id), lower-case names."""
+    cut: Ending | None = None
+    """What it counts as that the segments below are cancelled while their client is there: COMPLETED when
+    nothing more is needed of the worker, ERROR when its answer is of no use. None: the client left."""
+    wait_in_line: Callable[[], Awaitable[None]] | None = None
+    """Of a waiting queue above: returns when this request may ask the router (again). Raises ApiError (the
+    overload status) when that takes too long."""
     on_routed: Callable[[], None] | None = None
     """Told once a router found its workers: whoever waits behind may ask."""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -22,6 +22,10 @@ class WorkerHealth(Protocol):
         """Whether a request may be sent there now; a question without effect."""
         ...
 
+    def all_usable(self) -> bool:
+        """Whether that holds for everybody; cheap, however many there are."""
+        ...
+
     def sent(self, worker_id: int) -> None:
         """A request leaves for it; exactly one of ``succeeded`` and ``failed`` follows, or neither when the
         client left first."""
@@ -40,6 +44,10 @@ class EverybodyUsable:
     """A WorkerHealth that learns nothing."""
 
     def usable(self, worker_id: int) -> bool:  # noqa: ARG002 -- the protocol's
+        """Always."""
+        return True
+
+    def all_usable(self) -> bool:
         """Always."""
         return True
 
@@ -66,6 +74,10 @@ def unknown_block(_worker_id: int) -> int:
 def unknown_window(_model: str) -> int | None:
     """Nobody knows."""
     return None
+
+
+def uncounted() -> None:
+    """Nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +108,5 @@ class Components:
     """Told of requests that are taken elsewhere."""
     queue: "QueueCounters | None" = None
     """Told of requests that wait."""
+    retried: Callable[[], None] = uncounted
+    """Told of each request sent to another worker because the first could not be reached."""

@@ -5,12 +5,11 @@ names both settings. A wrong pair is noticed at start, never by a client.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
 
 from epp.config.errors import ConfigError
-from epp.config.model import Config
 from frontend.config.model import FrontendConfig
 from frontend.pipeline.components import Components
 from frontend.postprocess.tokens_wire import FORMS
@@ -160,23 +159,6 @@ def knobs_of(config: FrontendConfig, components: Components | None = None) -> Kn
     if problems:
         raise ConfigError(*problems)
     return knobs
-
-
-def picker_config(config: FrontendConfig) -> Config:
-    """What the engine inside the frontend is built from: its own settings, with ours laid over them.
-
-    Pins are believed, because the frontend has checked them; the policy is the router mode's.
-    """
-    picker, disagg, mode = config.picker, config.disagg, knobs_of(config).mode
-    routing = replace(
-        picker.routing,
-        policy=picker.routing.policy if mode is RouterMode.DIRECT else mode.value,
-        disagg_enabled=disagg.enabled,
-        disagg_min_uncached_tokens=disagg.min_uncached_tokens,
-        disagg_min_prompt_tokens=disagg.min_prompt_tokens,
-    )
-    server = replace(picker.server, trust_client_headers=True, retry_after_s=config.http.retry_after_s)
-    return replace(picker, routing=routing, server=server)
 
 
 def _one_of(kind: type[_Choice], value: str, setting: str) -> _Choice:

@@ -1,5 +1,6 @@
 """A worker that failed a request, as the segments above hear of it and as the client is told."""
 
+from http import HTTPStatus
 from typing import Final
 
 from frontend.errors import ApiError
@@ -30,6 +31,25 @@ class WorkerLostError(ApiError):
     def unbegun(self) -> bool:
         """The worker certainly did nothing for this request."""
         return self.failure is Failure.CONNECT
+
+    @property
+    def repeatable(self) -> bool:
+        """Another worker may be asked at once: this one did nothing, or says itself that it failed."""
+        return self.unbegun
+
+
+class WorkerFaultError(WorkerLostError):
+    """The worker answered with a fault of its own before anything else. What it said stays in the log."""
+
+    def __init__(self, worker_id: int) -> None:
+        super().__init__(Failure.RESET, worker_id)
+        self.status, self.type = 500, HTTPStatus.INTERNAL_SERVER_ERROR.phrase
+        self.message = "The worker failed to serve this request."
+
+    @property
+    def repeatable(self) -> bool:
+        """See WorkerLostError."""
+        return True
 
 
 def lost(error: UpstreamError, leg: Leg) -> WorkerLostError:

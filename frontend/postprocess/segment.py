@@ -1,11 +1,11 @@
 """The segment of ``postprocess=frontend``: chats and completions become token ids below and text above."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
 from epp.core.endpoints import EngineKind, PoolSnapshot, Role
+from epp.core.outcomes import Ending
 from epp.core.requests import Api
 from frontend.config.model import FrontendConfig
 from frontend.errors import bad_request, unavailable
@@ -72,10 +72,13 @@ class Postprocess:
 
     async def _run(self, call: Call, reply: Reply, answer: Answer, options: StreamOptions) -> None:
         """Below runs in a task of its own, because a stop string ends it before the engine does."""
-        stop: list[Callable[[], object]] = []
-        below = TokenReply(reply, answer, options, lambda: [cancel() for cancel in stop])
+
+        def stop() -> None:
+            call.cut = Ending.COMPLETED if below.failure is None else Ending.ERROR
+            task.cancel()
+
+        below = TokenReply(reply, answer, options, stop)
         task = asyncio.create_task(self.next.handle(call, below))
-        stop.append(task.cancel)
         try:
             await task
         except asyncio.CancelledError:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from epp.wire.openai.tools import Tool
 from frontend.body import Body
 from frontend.errors import bad_request
@@ -67,10 +65,9 @@ def read_plan(body: Body) -> ToolPlan:
     """The plan of a chat body. Raises ApiError (400)."""
     tools = {tool.function.name: _schema(tool) for tool in body.get("tools", list[Tool]) or []}
     parallel = body.get("parallel_tool_calls", bool) is not False
-    wanted = body.get("tool_choice", msgspec.Raw)
-    if wanted is None:
+    asked: Any = body.get("tool_choice", object)
+    if asked is None:
         return ToolPlan(Choice.AUTO if tools else Choice.NONE, tools, parallel=parallel)
-    asked: Any = msgspec.json.decode(wanted)
     if asked in ("none", "auto") or (asked == "required" and tools):
         return ToolPlan(Choice(asked) if tools else Choice.NONE, tools, parallel=parallel)
     if asked == "required":

@@ -1,15 +1,17 @@
 """The leaf: one request to the worker of its route, and the answer's pieces straight into the reply."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
 
+from epp.core.outcomes import Ending
 from frontend.config.model import FrontendConfig
-from frontend.errors import OVERLOADED_STATUS, ApiError
+from frontend.errors import OVERLOADED_STATUS
 from frontend.http.api import Flow, Reply, UpstreamError, UpstreamResponse
 from frontend.pipeline.call import Call, Facts, Leg, Route
 from frontend.pipeline.components import Components
-from frontend.pipeline.lost import lost
+from frontend.pipeline.lost import WorkerFaultError, lost
 from frontend.relay.hops import answer_headers
 from frontend.relay.outgoing import limits_of, worker_request
 
@@ -34,7 +36,7 @@ class Forward:
         self._limits = limits_of(config.tolerance)
 
     async def handle(self, call: Call, reply: Reply) -> None:
-        """See Segment. Raises WorkerLostError, or ApiError for a fault of the worker's own."""
+        """See Segment. Raises WorkerLostError."""
         assert call.route is not None, "a route segment stands above"
         worker_id = call.route.worker.endpoint.worker_id
         if call.facts.dispatched_s is None:
@@ -46,10 +48,20 @@ class Forward:
             self._health.failed(worker_id)
             _log.warning("worker %d: %s: %s", worker_id, error.failure, error)
             raise lost(error, call.route.worker) from error
-        except ApiError:
+        except WorkerFaultError:
             self._health.failed(worker_id)
             raise
+        except asyncio.CancelledError:
+            self._cut(call.cut, worker_id)
+            raise
         self._health.succeeded(worker_id)
+
+    def _cut(self, cut: Ending | None, worker_id: int) -> None:
+        """Whoever ended the answer from above knows what it says of the worker; a client that left not."""
+        if cut is Ending.COMPLETED:
+            self._health.succeeded(worker_id)
+        elif cut is not None:
+            self._health.failed(worker_id)
 
     async def _exchange(self, call: Call, route: Route, reply: Reply) -> None:
         facts = call.facts
@@ -57,13 +69,17 @@ class Forward:
         facts.status = response.status
         if response.status >= 500 and response.status not in _KEPT:
             raise await _fault(response, route.worker)
-        reply.start(response.status, answer_headers(response.headers, route.response_headers))
+        try:
+            reply.start(response.status, answer_headers(response.headers, route.response_headers))
+        except BaseException:
+            response.close()
+            raise
         await response.pipe(_Watched(reply, facts, self._clock))
         reply.end()
 
 
-async def _fault(response: UpstreamResponse, leg: Leg) -> ApiError:
-    """What the client is told of a server error; what the worker said of it stays in the log."""
+async def _fault(response: UpstreamResponse, leg: Leg) -> WorkerFaultError:
+    """A server error; what the worker said of it stays in the log."""
     try:
         said = await response.read(_MAX_FAULT_BYTES)
     except UpstreamError as error:
@@ -71,7 +87,7 @@ async def _fault(response: UpstreamResponse, leg: Leg) -> ApiError:
     _log.error(
         "worker %d answered %d: %r", leg.endpoint.worker_id, response.status, said[:_SHOWN_FAULT_BYTES]
     )
-    return ApiError(500, "The worker failed to serve this request.", cause="internal")
+    return WorkerFaultError(leg.endpoint.worker_id)
 
 
 class _Watched:

@@ -30,4 +30,5 @@ def of_this_connection(headers: Mapping[str, str]) -> frozenset[str]:
 
 def answer_headers(headers: Mapping[str, str], more: HeaderPairs = ()) -> HeaderPairs:
     """A worker's headers as the client gets them, and ``more``."""
-    return (*((name, value) for name, value in headers.items() if name not in _ANSWERERS_OWN), *more)
+    own = _ANSWERERS_OWN | of_this_connection(headers) if "connection" in headers else _ANSWERERS_OWN
+    return (*((name, value) for name, value in headers.items() if name not in own), *more)

@@ -9,7 +9,7 @@ from epp.core.outcomes import DropReason, Ending, HeaderPairs, PickInput, Refuse
 from epp.picking.picker import Chosen, RequestPicker
 from frontend.body import Body
 from frontend.config.model import FrontendConfig
-from frontend.errors import ApiError, bad_request
+from frontend.errors import OVERLOAD, ApiError, bad_request
 from frontend.pipeline.call import Call, Leg, Route
 from frontend.pipeline.components import Components
 from frontend.routing.known import NamedLegs, named_legs
@@ -31,10 +31,11 @@ class DiscoverRouter:
     def __init__(self, picker: RequestPicker, config: FrontendConfig, components: Components) -> None:
         self._picker = picker
         self._snapshot = components.snapshot
-        self._usable = components.health.usable
+        self._health = components.health
         self._overload_status = config.http.overload_status
         self._retry_after = _retry_after(config.http.retry_after_s)
         self._split = config.disagg.enabled
+        self._trusts_pins = config.picker.server.trust_client_headers
         self._watch = PoolWatch()
 
     async def route(self, call: Call) -> Route:
@@ -56,7 +57,7 @@ class DiscoverRouter:
         alone = not self._split or not splittable(call.api)
         if missing.roles and not (alone and missing.roles == (Role.PREFILL,)):
             raise incomplete(call.model, missing)
-        named = named_legs(call, snapshot, addresses=False)
+        named = named_legs(call, snapshot, addresses=False) if self._trusts_pins else NamedLegs()
         _check_excluded(call, named)
         allowed = self._allowed(call, snapshot)
         asked = PickInput(
@@ -92,10 +93,10 @@ class DiscoverRouter:
 
         Where everybody is left alone, nobody is: trying beats refusing.
         """
-        if not call.excluded and all(map(self._usable, snapshot.by_worker)):
+        if not call.excluded and self._health.all_usable():
             return None
         kept = tuple(e for e in snapshot.endpoints if e.worker_id not in call.excluded)
-        usable = tuple(e for e in kept if self._usable(e.worker_id))
+        usable = tuple(e for e in kept if self._health.usable(e.worker_id))
         return usable if any(_serves(e) for e in usable) else kept
 
     def _refusal(
@@ -103,7 +104,7 @@ class DiscoverRouter:
     ) -> ApiError:
         """A refusal of the picker as the client hears it."""
         if refused.status == _BUSY:
-            return ApiError(self._overload_status, _OVERLOADED, headers=self._retry_after, cause="overload")
+            return ApiError(self._overload_status, _OVERLOADED, headers=self._retry_after, cause=OVERLOAD)
         if refused.status in _CLIENT_ERRORS:
             return ApiError(refused.status, refused.message)
         if refused.reason is DropReason.NO_ENDPOINTS and call.nvext.routing.required_taints:

@@ -1,7 +1,6 @@
 """Named workers held against those that are known: every wrong name is a 400 that says what is known."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from epp.core.endpoints import Endpoint, PoolSnapshot, Role
@@ -20,8 +19,7 @@ _SERVING: Final = frozenset({Role.AGGREGATED, Role.DECODE})
 _PREFILLING: Final = frozenset({Role.PREFILL})
 
 
-@dataclass(frozen=True, slots=True)
-class NamedLegs:
+class NamedLegs(NamedTuple):
     """The workers a request names, all of them known."""
 
     worker: Leg | None = None

@@ -7,7 +7,6 @@ is a value that cannot be read: a misspelt pin must not become a silent choice o
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -38,17 +37,13 @@ class Named(NamedTuple):
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pins:
+class Pins(NamedTuple):
     """What a request says of its workers; None: nothing."""
 
     worker: Named | None = None
     rank: Named | None = None
     prefill: Named | None = None
     prefill_rank: Named | None = None
-
-    def __bool__(self) -> bool:
-        return self.worker is not None or self.prefill is not None
 
 
 class _RoutingField(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -99,8 +94,12 @@ def header(name: str) -> str:
 
 
 def _from_headers(headers: Mapping[str, str], names: Iterable[str], limit: int) -> Named | None:
-    found = [_number(name, text, limit) for name in names if (text := headers.get(name, "").strip())]
-    said = [named for named in found if not (limit == _U32 and named.value == _U32)]  # Dynamo's "no rank"
+    said: list[Named] = []
+    for name in names:
+        if name in headers and (text := headers[name].strip()):
+            named = _number(name, text, limit)
+            if not (limit == _U32 and named.value == _U32):  # Dynamo's "no rank"
+                said.append(named)
     return _agreed(said)
 
 
@@ -127,7 +126,10 @@ def _worker_of(sources: list[_Source]) -> Named | None:
 
 
 def _first(name: str, sources: list[_Source]) -> Named | None:
-    return next((named for source in sources if (named := _field(source, name))), None)
+    for source in sources:
+        if (named := _field(source, name)) is not None:
+            return named
+    return None
 
 
 def _field(source: _Source, name: str) -> Named | None:

@@ -51,8 +51,9 @@ class QueryOnly:
             "worker": _leg(route.worker),
             "prefill_worker": None if route.prefill is None else _leg(route.prefill),
             "reason": route.reason,
-            "token_ids": token_ids(chosen.tokens.tokens),
+            "token_ids": _ids(chosen),
             "tokens": chosen.tokens.exactness.value,
+            "degraded": chosen.tokens.degraded,
             "prompt_tokens": chosen.tokens.prompt_tokens,
             "cached_tokens": route.cached_tokens,
         }
@@ -91,8 +92,13 @@ def _nvext(chosen: Chosen, route: Route) -> dict[str, Any]:
             "decode_worker_id": decode.endpoint.worker_id,
             "decode_dp_rank": decode.rank,
         },
-        "token_ids": token_ids(chosen.tokens.tokens),
+        "token_ids": _ids(chosen),
     }
+
+
+def _ids(chosen: Chosen) -> list[int] | None:
+    """The prompt's ids; None: nobody here knows them. Estimates would look like ids and mean none."""
+    return token_ids(chosen.tokens.tokens) if chosen.tokens.are_ids else None
 
 
 def _send(call: Call, reply: Reply, nvext: dict[str, Any]) -> None:

@@ -38,6 +38,25 @@ class WorkerModels:
     """Why not, for people."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How the workers stand to one name."""
+
+    known: Known
+    strangers: frozenset[int]
+    serving: tuple[Endpoint, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[tuple[Endpoint, Known]]) -> "_Standing":
+        """From every worker's."""
+        said = {word for _, word in words}
+        serving = tuple(endpoint for endpoint, word in words if word is not Known.NO)
+        if not serving:
+            return cls(Known.NO, _NOBODY, tuple(endpoint for endpoint, _ in words))
+        strangers = frozenset(endpoint.worker_id for endpoint, word in words if word is Known.NO)
+        return cls(Known.YES if Known.YES in said else Known.UNSURE, strangers, serving)
+
+
 class ModelCatalogue:
     """See the module's preface."""
 
@@ -48,16 +67,19 @@ class ModelCatalogue:
         is_adapter: Callable[[str], bool],
         *,
         started: int,
+        served: Sequence[str] = (),
     ) -> None:
-        """``is_adapter``: whether some worker's metrics page lists a LoRA adapter of that name; ``started``:
-        unix seconds, the ``created`` of models nobody dates."""
+        """``served``: names that are known without a tokenizer here; ``is_adapter``: whether some worker's
+        metrics page lists a LoRA adapter of that name; ``started``: unix seconds, the ``created`` of models
+        nobody dates."""
         self._snapshot = snapshot
         self._is_adapter = is_adapter
         self._started = started
-        self._names = {name: model.name for model in configured for name in (model.name, *model.aliases)}
+        self._names = {name: name for name in served}
+        self._names |= {name: model.name for model in configured for name in (model.name, *model.aliases)}
         self._pages: dict[int, WorkerModels] = {}
-        self._strangers: dict[str, frozenset[int]] = {}
-        self._strangers_of: PoolSnapshot | None = None
+        self._standings: dict[str, _Standing] = {}
+        self._standings_of: PoolSnapshot | None = None
 
     # --- what is learnt ----------------------------------------------------------------------------
 
@@ -67,14 +89,14 @@ class ModelCatalogue:
         if said.models is None and before is not None and before.host_port == said.host_port:
             said = WorkerModels(said.host_port, before.models, said.problem)
         self._pages[worker_id] = said
-        self._strangers.clear()
+        self._standings.clear()
 
     def forget_gone(self) -> None:
         """Drop what workers said that are no longer there."""
         here = self._snapshot().by_worker
         for worker_id in [w for w in self._pages if w not in here]:
             del self._pages[worker_id]
-        self._strangers.clear()
+        self._standings.clear()
 
     def page(self, endpoint: Endpoint) -> WorkerModels | None:
         """What a worker said; None: nothing yet."""
@@ -87,13 +109,7 @@ class ModelCatalogue:
         """Whether requests for ``name`` have somewhere to go."""
         if name in self._names or self._is_adapter(name):
             return Known.YES
-        unsure = False
-        for endpoint in self._snapshot().endpoints:
-            serves = self.serves(endpoint, name)
-            if serves is Known.YES:
-                return Known.YES
-            unsure = unsure or serves is Known.UNSURE
-        return Known.UNSURE if unsure else Known.NO
+        return self._standing(name).known
 
     def serves(self, endpoint: Endpoint, name: str) -> Known:
         """Whether one worker serves ``name``: its own list decides, then its label."""
@@ -109,20 +125,11 @@ class ModelCatalogue:
 
     def strangers(self, name: str) -> frozenset[int]:
         """Ids of workers that do not serve ``name`` while others do or may; routers pass them over."""
-        snapshot = self._snapshot()
-        if snapshot is not self._strangers_of or len(self._strangers) > _MAX_REMEMBERED:
-            self._strangers, self._strangers_of = {}, snapshot
-        found = self._strangers.get(name)
-        if found is None:
-            no = [e.worker_id for e in snapshot.endpoints if self.serves(e, name) is Known.NO]
-            found = frozenset(no) if len(no) < len(snapshot.endpoints) else _NOBODY
-            self._strangers[name] = found
-        return found
+        return self._standing(name).strangers
 
     def serving(self, name: str) -> tuple[Endpoint, ...]:
-        """Workers that serve ``name``, or may."""
-        strangers = self.strangers(name)
-        return tuple(e for e in self._snapshot().endpoints if e.worker_id not in strangers)
+        """Workers that serve ``name``, or may: the same object until something changes."""
+        return self._standing(name).serving
 
     def context_window(self, name: str) -> int | None:
         """Smallest ``max_model_len`` of those who serve it, an adapter's base model's; None: unknown."""
@@ -144,6 +151,18 @@ class ModelCatalogue:
     def problems(self) -> Mapping[str, str]:
         """Workers whose list could not be read, and why."""
         return {page.host_port: page.problem for page in self._pages.values() if page.problem}
+
+    def _standing(self, name: str) -> "_Standing":
+        """Worked out once per pool and what its workers said: there may be thousands of them."""
+        snapshot = self._snapshot()
+        if snapshot is not self._standings_of or len(self._standings) > _MAX_REMEMBERED:
+            self._standings.clear()
+            self._standings_of = snapshot
+        found = self._standings.get(name)
+        if found is None:
+            words = [(endpoint, self.serves(endpoint, name)) for endpoint in snapshot.endpoints]
+            found = self._standings[name] = _Standing.of(words)
+        return found
 
     def _card(self, name: str, listed: Mapping[str, ListedModel]) -> dict[str, object]:
         model = listed.get(name) or listed.get(self._names.get(name, name))

@@ -7,7 +7,7 @@ OpenAI's, widened to what engines take (``top_k``, ``repetition_penalty``).
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import msgspec
@@ -36,11 +36,15 @@ class Rules:
     one_of: tuple[str, ...] = ()
     """At least one of these must be there; the first is named when none is."""
     checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
+    refused: frozenset[str] = frozenset()
+    """Fields not allowed, also where any is."""
 
 
 def check(body: Body, rules: Rules, *, nvext: bool = True) -> None:
     """Refuse a body that breaks the rules; ``nvext`` False: that field is unknown here."""
     names = body.names()
+    if rules.refused and not rules.refused.isdisjoint(names):
+        _refuse_unknown(names & rules.refused)
     if rules.known is not None and not (names <= rules.known and (nvext or "nvext" not in names)):
         _refuse_unknown(names - (rules.known if nvext else rules.known - {"nvext"}))
     for name in rules.required:
@@ -52,6 +56,21 @@ def check(body: Body, rules: Rules, *, nvext: bool = True) -> None:
     for name in names:
         if name in checks:
             checks[name](body, name)
+
+
+def without_handover(rules: Rules) -> Rules:
+    """The same for clients that may not say where engines take computed state from."""
+    known = None if rules.known is None else rules.known - fields.HANDOVER
+    return replace(
+        rules, known=known, refused=fields.HANDOVER, checks={**rules.checks, "vllm_xargs": _extra_arguments}
+    )
+
+
+def _extra_arguments(body: Body, name: str) -> None:
+    """``SamplingParams.extra_args``, among which vLLM looks for a hand-over as well."""
+    inside = fields.HANDOVER & (body.get(name, dict[str, msgspec.Raw]) or {}).keys()
+    if inside:
+        _refuse_unknown({f"{name}.{field}" for field in inside})
 
 
 def _refuse_unknown(unknown: set[str]) -> None:

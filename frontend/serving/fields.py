@@ -74,5 +74,11 @@ COMPLETIONS: Final = _GENERATION | _OPENAI_COMPLETIONS | _VLLM_COMPLETIONS
 EMBEDDINGS: Final = _OPENAI_EMBEDDINGS | _VLLM_EMBEDDINGS | _VLLM_CHAT | _DYNAMO | {"dp_rank", "rid"}
 """``/v1/embeddings``; vLLM embeds conversations too."""
 
+HANDOVER: Final = _names("""
+    bootstrap_host bootstrap_port bootstrap_room disaggregated_params ec_transfer_params kv_transfer_params
+""")
+"""Where an engine takes computed state from, by address: whoever may say that makes workers connect to any
+host, so only who chose the workers may."""
+
 DEPRECATED: Final = {"function_call": "tool_choice", "functions": "tools"}
 """OpenAI's first function calling, and what took its place."""

@@ -75,8 +75,10 @@ def answer_fields(
     found: dict[str, Any] = {}
     if "worker_id" in asked and call.route is not None:
         found["worker_id"] = worker_ids(call)
-    if "token_ids" in asked and whole and call.route is not None and call.route.tokens is not None:
-        found["token_ids"] = token_ids(call.route.tokens.tokens)
+    if "token_ids" in asked and whole and call.route is not None:
+        tokens = call.route.tokens
+        if tokens is not None and tokens.are_ids:
+            found["token_ids"] = token_ids(tokens.tokens)
     if "timing" in asked and (whole or seen.finished):
         found["timing"] = timing(call, now_s, block_tokens)
     _engine_fields(asked, seen, found)

@@ -90,7 +90,10 @@ class NvExtSegment:
             prompt = parse_request(call.path, call.body.encode()).prompt
         except BadRequestError:
             return None
-        return None if prompt is None else await self._tokenizer.tokenize(call.model, prompt)
+        if prompt is None:
+            return None
+        tokens = await self._tokenizer.tokenize(call.model, prompt)
+        return tokens if tokens.are_ids else None
 
 
 class _Extending:

@@ -2,6 +2,7 @@
 elsewhere: no script, style or font is loaded from another host, so it works in a closed network."""
 
 import html
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +27,9 @@ _INFERENCE_STATUSES: Final = {
     "503": "The model's workers are not there.",
     "529": "Every worker is busy; `Retry-After` says when to come back.",
 }
-_PAGE_STATUSES: Final = {"200": "The page.", "400": "The request has to be changed.", "404": "Not found."}
+_PAGE_STATUSES: Final = {"200": "The page."}
+_WRONG: Final = {"400": "The request has to be changed; `message` says how."}
+_ABSENT: Final = {"404": "No such model."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Inference frontend", "version": version},
-        "paths": dict(sorted(paths.items())),
+        "paths": dict(sorted(paths.items(), key=lambda item: (not item[0].startswith("/v1/"), item[0]))),
         "components": {"schemas": {"Error": _ERROR}},
     }
 
@@ -69,7 +72,7 @@ def docs_page(described: dict[str, Any]) -> str:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    statuses = _INFERENCE_STATUSES if operation.inference else _PAGE_STATUSES
+    statuses = _INFERENCE_STATUSES if operation.inference else _page_statuses(operation)
     described: dict[str, Any] = {
         "operationId": f"{operation.method.lower()}_{operation.path.strip('/')}".translate(_ID),
         "summary": operation.summary,
@@ -86,6 +89,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema(operation)}},
         }
     return described
+
+
+def _page_statuses(operation: Operation) -> dict[str, str]:
+    wrong = _WRONG if operation.method == "POST" else {}
+    absent = _ABSENT if "{model}" in operation.path or operation.method == "POST" else {}
+    return {**_PAGE_STATUSES, **wrong, **absent}
 
 
 def _schema(operation: Operation) -> dict[str, Any]:
@@ -105,7 +114,7 @@ def _response(status: str, text: str) -> dict[str, Any]:
 
 def _row(path: str, method: str, operation: dict[str, Any]) -> str:
     statuses = "".join(
-        f"<tr><td><code>{html.escape(status)}</code></td><td>{html.escape(response['description'])}</td></tr>"
+        f"<tr><td><code>{html.escape(status)}</code></td><td>{_text(response['description'])}</td></tr>"
         for status, response in operation["responses"].items()
     )
     return (
@@ -113,6 +122,10 @@ def _row(path: str, method: str, operation: dict[str, Any]) -> str:
         f"<span>{html.escape(operation['summary'])}</span></summary>{_body(operation)}"
         f"<table>{statuses}</table></details>"
     )
+
+
+def _text(marked: str) -> str:
+    return _CODE.sub(r"<code>\1</code>", html.escape(marked))
 
 
 def _body(operation: dict[str, Any]) -> str:
@@ -127,6 +140,7 @@ def _body(operation: dict[str, Any]) -> str:
     return f"<p>JSON body; required fields in bold.</p><ul>{names}</ul>" if names else "<p>JSON body.</p>"
 
 
+_CODE: Final = re.compile("`([^`]*)`")
 _ID: Final = str.maketrans("/{}.-", "_____")
 _PAGE: Final = """<!doctype html>
 <html lang="en">

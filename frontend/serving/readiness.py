@@ -38,12 +38,13 @@ def readiness(endpoints: Iterable[Endpoint], *, split: bool = True) -> Mapping[s
     return {name: NamespaceReadiness(counts, _missing(counts, split=split)) for name, counts in found.items()}
 
 
-def report(model: str, namespaces: Mapping[str, NamespaceReadiness]) -> dict[str, Any]:
-    """The answer of ``/v1/models/{model}/ready``."""
-    ready = any(namespace.ready for namespace in namespaces.values())
-    page: dict[str, Any] = {"model": model, "ready": ready}
-    if not ready:
-        page["reason"] = reason(namespaces)
+def report(model: str, namespaces: Mapping[str, NamespaceReadiness], *, lacking: str = "") -> dict[str, Any]:
+    """The answer of ``/v1/models/{model}/ready``; ``lacking``: what this frontend itself is not ready with,
+    in a few words."""
+    staffed = any(namespace.ready for namespace in namespaces.values())
+    page: dict[str, Any] = {"model": model, "ready": staffed and not lacking}
+    if not page["ready"]:
+        page["reason"] = lacking if staffed else reason(namespaces)
     page["namespaces"] = {name: _page(namespace) for name, namespace in namespaces.items()}
     return page
 

@@ -12,6 +12,7 @@ from epp.core.tokens import Exactness
 from epp.picking.names import ModelNames
 from epp.tokenize.decoding import TokenDecoder
 from epp.tokenize.errors import LoadError
+from epp.tokenize.loader import LoadState
 from epp.tokenize.service import TokenizerService
 from epp.wire.openai import parse_request
 from frontend.body import Body
@@ -30,6 +31,12 @@ class TokenPages:
         self._tokenizer = tokenizer
         self._names = names
         self._catalogue = catalogue
+
+    def lacking(self, model: str) -> str:
+        """Why prompts of ``model`` cannot be tokenized here now, in a few words; empty: they can."""
+        base = self._names.resolve(model).base
+        state = next((s.state for s in self._tokenizer.models() if s.name == base), None)
+        return "" if state is LoadState.READY else f"tokenizer {state or 'not configured'}"
 
     async def tokenize(self, raw: bytes) -> dict[str, Any] | None:
         """``{"count", "max_model_len", "tokens", "token_strs"}`` of a prompt or a conversation; None: the

@@ -12,7 +12,7 @@ from frontend.pipeline.call import Call, Facts
 from frontend.telemetry.accesslog import AccessLog
 from frontend.telemetry.catalog import FrontendCatalog
 from frontend.telemetry.series import UNKNOWN_MODEL, AllSeries, Labels, Series
-from frontend.telemetry.tail import TailReply
+from frontend.telemetry.tail import ActiveReply, usage_of
 from frontend.telemetry.tracing import NoTracer, Tracer
 from frontend.visit import Visit
 
@@ -36,24 +36,26 @@ class FrontendObserver:
         self._log = log
         self._tracer = tracer or NoTracer()
         self._refresh = refresh
-        self._tails: dict[int, TailReply] = {}
+        self._route_s = catalog.stage_s.labels("route")
+        self._dispatch_s = catalog.stage_s.labels("dispatch")
+        self._replies: dict[int, ActiveReply] = {}
         """Of requests in the pipeline, by the identity of their visit."""
 
     def begun(self, visit: Visit, reply: Reply) -> Reply:
         """See :class:`frontend.visit.Observer`."""
         labels = self._labels(visit)
-        self._catalog.requests_started_total.labels(*labels).inc()
+        self._series.started(labels).inc()
         series = self._series.of(labels.model)
         series.inflight.inc()
         self._tracer.begun(visit)
-        tail = self._tails[id(visit)] = TailReply(reply, series.active)
-        return tail
+        active = self._replies[id(visit)] = ActiveReply(reply, series.active)
+        return active
 
     def ended(self, visit: Visit) -> None:
         """See :class:`frontend.visit.Observer`."""
-        tail = self._tails.pop(id(visit), None)
+        reply = self._replies.pop(id(visit), None)
         if visit.api is not None:
-            self._count(visit, tail)
+            self._count(visit, reply)
         if self._log is not None:
             self._log.write(visit)
         self._tracer.ended(visit)
@@ -66,16 +68,17 @@ class FrontendObserver:
 
     def _labels(self, visit: Visit) -> Labels:
         call = visit.call
-        model = self._series.label(call.model) if call is not None else self._series.label("")
         if visit.error_type == "not_found" and visit.api is not None:
-            model = UNKNOWN_MODEL
+            model = UNKNOWN_MODEL  # and takes none of the labels there are
+        else:
+            model = self._series.label(call.model if call is not None else "")
         streaming = call is not None and call.stream
         return Labels(model, visit.endpoint, "stream" if streaming else "unary")
 
-    def _count(self, visit: Visit, tail: TailReply | None) -> None:
+    def _count(self, visit: Visit, reply: ActiveReply | None) -> None:
         catalog, labels = self._catalog, self._labels(visit)
         status = "success" if not visit.error_type else "error"
-        catalog.requests_total.labels(*labels, status, visit.error_type).inc()
+        self._series.ended(labels, status, visit.error_type).inc()
         if visit.status == CLIENT_GONE_STATUS:
             catalog.disconnected_clients_total.inc()
             catalog.cancellation_total.labels(labels.model, labels.endpoint).inc()
@@ -84,23 +87,28 @@ class FrontendObserver:
         elif visit.status >= 500:
             catalog.failures_total.labels(labels.model, labels.endpoint).inc()
         call = visit.call
-        if tail is None or call is None:
+        if reply is None or call is None:
             return
         series = self._series.of(self._series.label(call.model))
         series.inflight.dec()
-        if tail.started:
+        if reply.started:
             series.active.dec()
         series.duration_s.observe(visit.ended_s - visit.request.received_s)
-        _times(catalog, series, call)
-        _tokens(series, call, tail.usage())
+        self._stages(call)
+        _times(series, call)
+        _tokens(series, call, usage_of(visit.out.last))
 
-
-def _times(catalog: FrontendCatalog, series: Series, call: Call) -> None:
-    facts = call.facts
-    if facts.dispatched_s is not None:
-        catalog.stage_s.labels("route").observe(facts.dispatched_s - call.arrived_s)
+    def _stages(self, call: Call) -> None:
+        facts = call.facts
+        if facts.dispatched_s is None:
+            return
+        self._route_s.observe(facts.dispatched_s - call.arrived_s)
         if facts.first_token_s is not None:
-            catalog.stage_s.labels("dispatch").observe(facts.first_token_s - facts.dispatched_s)
+            self._dispatch_s.observe(facts.first_token_s - facts.dispatched_s)
+
+
+def _times(series: Series, call: Call) -> None:
+    facts = call.facts
     if facts.first_token_s is None or not call.stream:
         return
     series.ttft_s.observe(facts.first_token_s - call.arrived_s)

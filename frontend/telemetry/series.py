@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from prometheus_client import Counter
+
 from epp.telemetry.bounded import OTHER, BoundedLabels
 from frontend.telemetry.catalog import FrontendCatalog
 
@@ -47,6 +49,8 @@ class AllSeries:
         self._catalog = catalog
         self._bounded = BoundedLabels(MAX_MODELS)
         self._by_model: dict[str, Series] = {}
+        self._started: dict[Labels, Counter] = {}
+        self._ended: dict[tuple[Labels, str, str], Counter] = {}
 
     def label(self, model: str) -> str:
         """The model as a label value; empty: the request names none."""
@@ -58,3 +62,19 @@ class AllSeries:
         if series is None:
             series = self._by_model[label] = Series(self._catalog, label)
         return series
+
+    def started(self, labels: Labels) -> Counter:
+        """Requests taken into the pipeline."""
+        counter = self._started.get(labels)
+        if counter is None:
+            counter = self._started[labels] = self._catalog.requests_started_total.labels(*labels)
+        return counter
+
+    def ended(self, labels: Labels, status: str, error_type: str) -> Counter:
+        """Requests answered; ``error_type`` is one of few."""
+        key = labels, status, error_type
+        counter = self._ended.get(key)
+        if counter is None:
+            counter = self._catalog.requests_total.labels(*labels, status, error_type)
+            self._ended[key] = counter
+        return counter

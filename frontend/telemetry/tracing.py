@@ -6,11 +6,15 @@ still reaches the worker, because headers are passed on.
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from epp.config.errors import ConfigError
 from frontend.config.model import TracingConfig
 from frontend.visit import Visit
+
+_TRACES: Final = "/v1/traces"
+_EXPORT_S: Final = 5
+"""Longest one export may take; it bounds the end of the process, too."""
 
 
 class Tracer(Protocol):
@@ -110,9 +114,15 @@ def make_tracer(config: TracingConfig) -> Tracer:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 -- an extra
 
     provider = TracerProvider(resource=Resource.create({"service.name": config.service_name}))
-    url = config.otlp_endpoint.rstrip("/") + "/v1/traces"
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
+    exporter = OTLPSpanExporter(endpoint=traces_url(config.otlp_endpoint), timeout=_EXPORT_S)
+    provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=_EXPORT_S * 1000))
     return OtelTracer(provider)
+
+
+def traces_url(endpoint: str) -> str:
+    """Where spans go: OTLP's path below a collector's address, or an address that names it already."""
+    bare = endpoint.rstrip("/")
+    return bare if bare.endswith(_TRACES) else bare + _TRACES
 
 
 def _trace_headers(headers: Mapping[str, str]) -> Mapping[str, str]:

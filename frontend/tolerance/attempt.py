@@ -108,6 +108,8 @@ class AttemptReply:
             self._client.data(piece)
 
     def _pass_events(self, events: SseReader, piece: bytes) -> None:
+        if self._reader.failed:
+            return  # whatever follows a fault is not passed on, and must not pile up
         said = b""
         try:
             for one in events.feed(piece):

@@ -47,6 +47,10 @@ class Breakers:
             return False
         return state.tried_s is None or now_s >= state.tried_s + self._open_s
 
+    def all_usable(self) -> bool:
+        """See WorkerHealth: only workers that have failed lately are looked at."""
+        return not self._states or all(map(self.usable, self._states))
+
     def sent(self, worker_id: int) -> None:
         """See WorkerHealth."""
         state = self._states.get(worker_id)

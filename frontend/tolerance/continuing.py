@@ -1,7 +1,7 @@
 """The request for the rest of an answer, and the counts of an answer made in parts."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -88,10 +88,12 @@ class Counts:
         read: Any = msgspec.json.decode(usage)
         if not self._moved or not isinstance(read, dict):
             return usage
+        counts = cast("dict[str, Any]", read)
         for name, change in (("prompt_tokens", -self._moved), ("completion_tokens", self._moved)):
-            if isinstance(read.get(name), int):  # pyright: ignore[reportUnknownMemberType] -- foreign JSON
-                read[name] += change
-        return msgspec.Raw(msgspec.json.encode(read))
+            if isinstance(counts.get(name), int):
+                counts[name] += change
+        _bound_cached(counts)
+        return msgspec.Raw(msgspec.json.encode(counts))
 
     def conclusion(self, body: Body, prompt: int, generated: int) -> msgspec.Raw | None:
         """The usage a client asked for and its worker did not live to tell; None: it asked for none."""
@@ -104,6 +106,17 @@ class Counts:
             "total_tokens": prompt + generated,
         }
         return msgspec.Raw(msgspec.json.encode(counts))
+
+
+def _bound_cached(usage: dict[str, Any]) -> None:
+    """The last worker may have found more than the client's prompt in its cache."""
+    prompt, details = usage.get("prompt_tokens"), usage.get("prompt_tokens_details")
+    if not isinstance(prompt, int) or not isinstance(details, dict):
+        return
+    told = cast("dict[str, Any]", details)
+    cached = told.get("cached_tokens")
+    if isinstance(cached, int) and cached > prompt:
+        usage["prompt_tokens_details"] = told | {"cached_tokens": prompt}
 
 
 def _set(body: Body, name: str) -> bool:

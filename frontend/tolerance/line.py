@@ -70,14 +70,15 @@ class Line:
 
     def enter(self, waiter: Waiter) -> Full | None:
         """Take a place; or the bound that forbids it. An empty line takes any one request."""
-        if len(self._places) >= self._max_requests:
-            return Full.REQUESTS
-        tokens = self.tokens + waiter.prompt_tokens
-        if self._max_tokens is not None and self._places and tokens > self._max_tokens:
-            return Full.TOKENS
-        bisect.insort(self._places, self._place(waiter))
-        self.tokens = tokens
+        if full := self._full(waiter):
+            return full
+        self.enter_again(waiter)
         return None
+
+    def enter_again(self, waiter: Waiter) -> None:
+        """Take the place of before, whoever has come since: it was granted once."""
+        bisect.insort(self._places, self._place(waiter))
+        self.tokens += waiter.prompt_tokens
 
     def leave(self, waiter: Waiter) -> None:
         """Give a place back (idempotent)."""
@@ -91,6 +92,14 @@ class Line:
     def head(self) -> Waiter | None:
         """Who is next."""
         return self._places[0].waiter if self._places else None
+
+    def _full(self, waiter: Waiter) -> Full | None:
+        if len(self._places) >= self._max_requests:
+            return Full.REQUESTS
+        tokens = self.tokens + waiter.prompt_tokens
+        if self._max_tokens is not None and self._places and tokens > self._max_tokens:
+            return Full.TOKENS
+        return None
 
     def _place(self, waiter: Waiter) -> _Place:
         return _Place(-waiter.strict_priority, self._key(waiter), waiter.number, waiter)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from frontend.config.model import ToleranceConfig
-from frontend.errors import ApiError
+from frontend.errors import OVERLOAD, ApiError
 from frontend.http.api import Failure, Reply
 from frontend.pipeline.call import Call, Segment
 from frontend.pipeline.components import Components
@@ -17,10 +17,10 @@ from frontend.tolerance.resumption import Resumption, resumption_of
 
 _log = logging.getLogger(__name__)
 
-_NOBODY: Final = 503
 _WAIT_S: Final = 0.25
-"""Before a request that found nobody left asks again; doubled each time. A worker that restarts, or its
-replacement, needs a moment to be known."""
+"""Until a request that lost its worker and found no other asks again: whoever replaces it needs a moment to
+be known, whoever is busy to become free."""
+_NOBODY: Final = 503
 TOO_LONG: Final = "too-long"
 """Why a request longer than the bound is not moved."""
 
@@ -71,58 +71,66 @@ class Migration:
         self.next = next_
         self._limit = config.migration_limit
         self._max_seq_len = config.migration_max_seq_len
+        self._search_s = config.queue_timeout_s
         self._snapshot = components.snapshot
         self._clock = components.clock
         self._window = window
         self._counters = counters or NoCounters()
 
     async def handle(self, call: Call, reply: Reply) -> None:
-        """See Segment."""
+        """See Segment. ``call`` is left as it came, for whoever asks again."""
+        asked = (call.api, call.path, call.body)
+        try:
+            await self._handle(call, reply)
+        finally:
+            call.api, call.path, call.body = asked
+
+    async def _handle(self, call: Call, reply: Reply) -> None:
         resumption = resumption_of(call, self._snapshot(), self._window)
         call.body = resumption.asking(call.body)
-        attempt = AttemptReply(reply, resumption)
-        for left in range(self._limit, -1, -1):
-            failure = await self._attempt(call, attempt)
-            if failure is None:
-                attempt.settle()
-                return
+        strangers = frozenset(call.excluded)
+        attempt, left = AttemptReply(reply, resumption), self._limit
+        while (failure := await self._attempt(call, attempt, strangers)) is not None:
             lost_s = self._clock()
             if (owed := resumption.conclusion()) is not None:
-                if owed:
-                    reply.data(owed)
-                reply.end()
+                _conclude(reply, owed)
                 return
             if why := self._why_not(attempt, resumption, left):
                 self._give_up(call, attempt, failure, why)
                 return
-            await self._move(call, attempt, resumption, failure, self._limit - left)
+            left -= 1
+            self._move(call, attempt, resumption, failure)
             attempt = AttemptReply(reply, resumption, began=self._resumed(call, lost_s))
+        attempt.settle()
 
-    async def _attempt(self, call: Call, attempt: AttemptReply) -> ApiError | None:
-        """What went wrong in a way that another worker might do right; None: nothing did."""
-        try:
-            await self.next.handle(call, attempt)
-        except WorkerLostError as error:
-            call.excluded.add(error.worker_id)
-            return error
-        except ApiError as error:
-            if error.status != _NOBODY or not call.facts.migrations:
-                raise
-            call.excluded.clear()  # everybody has failed once: better any of them than none
-            return error
-        if not attempt.broken:
-            return None
-        assert call.route is not None, "somebody answered"
-        worker_id = call.route.worker.endpoint.worker_id
-        call.excluded.add(worker_id)
-        return WorkerLostError(Failure.RESET, worker_id)
+    async def _attempt(
+        self, call: Call, attempt: AttemptReply, strangers: frozenset[int]
+    ) -> WorkerLostError | None:
+        """How a worker was lost; None: it was not. ``strangers`` do not serve the model."""
+        deadline_s = self._clock() + self._search_s
+        while True:
+            try:
+                await self.next.handle(call, attempt)
+            except WorkerLostError as error:
+                call.excluded.add(error.worker_id)
+                if not (error.unbegun and self._searches(call, deadline_s)):
+                    return error
+            except ApiError as error:
+                if not (_unfound(error) and self._searches(call, deadline_s)):
+                    raise
+                call.excluded &= strangers  # everybody has failed once: better any of them than none
+                await _wait(call, error)
+            else:
+                return _broken(call, attempt)
 
-    async def _move(
-        self, call: Call, attempt: AttemptReply, resumption: Resumption, failure: ApiError, moved: int
+    def _searches(self, call: Call, deadline_s: float) -> bool:
+        """Whether a request that had a worker goes on looking for the next one."""
+        return call.facts.migrations > 0 and self._clock() < deadline_s
+
+    def _move(
+        self, call: Call, attempt: AttemptReply, resumption: Resumption, failure: WorkerLostError
     ) -> None:
         """Make ``call`` the request for what is missing."""
-        if not isinstance(failure, WorkerLostError):
-            await asyncio.sleep(_WAIT_S * 2**moved)
         call.facts.migrations += 1
         self._counters.migrated(call.model, begun=attempt.started)
         _log.info("request %s goes on elsewhere: %s", call.request_id, failure.message)
@@ -148,3 +156,34 @@ class Migration:
 
     def _resumed(self, call: Call, lost_s: float) -> Callable[[], None]:
         return lambda: self._counters.resumed(call.model, self._clock() - lost_s)
+
+
+def _conclude(reply: Reply, owed: bytes) -> None:
+    """The last token had passed: only the end of the answer was lost."""
+    if owed:
+        reply.data(owed)
+    reply.end()
+
+
+def _broken(call: Call, attempt: AttemptReply) -> WorkerLostError | None:
+    """The loss of a worker whose answer came to an end, but not to its own."""
+    if not attempt.broken:
+        return None
+    assert call.route is not None, "somebody answered"
+    worker_id = call.route.worker.endpoint.worker_id
+    call.excluded.add(worker_id)
+    return WorkerLostError(Failure.RESET, worker_id)
+
+
+async def _wait(call: Call, error: ApiError) -> None:
+    """In line with the others where there is a line, else for a moment. Raises ApiError when that is too
+    long."""
+    if error.cause == OVERLOAD and call.wait_in_line is not None:
+        await call.wait_in_line()
+    else:
+        await asyncio.sleep(_WAIT_S)
+
+
+def _unfound(error: ApiError) -> bool:
+    """Nobody is there, or everybody is busy."""
+    return error.status == _NOBODY or error.cause == OVERLOAD

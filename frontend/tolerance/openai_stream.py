@@ -29,6 +29,9 @@ _TEXT: Final = msgspec.json.Decoder(str | None)
 _NAMES: Final = ("id", "created", "model", "object")
 """Fields that make chunks one stream."""
 _EMPTY: Final = (b"null", b'""', b"[]")
+ABORTED: Final = b'"abort"'
+"""How an engine that is told to stop ends what it still runs (``finish_reason``); a client's own abort closes
+its connection, so nobody reads that."""
 
 
 class OpenAiStream:
@@ -130,7 +133,7 @@ class OpenAiStream:
         self._take_prompt(chunk)
         choices = [self._choice(choice) for choice in _CHOICES.decode(chunk["choices"])]
         kept = [choice for choice in choices if choice is not None]
-        if choices and not kept:
+        if self.failed or (choices and not kept):
             return b""
         if "usage" in chunk:
             chunk["usage"] = self._counts.adjusted(chunk["usage"])
@@ -159,7 +162,11 @@ class OpenAiStream:
         if self._chat and "delta" not in choice:
             choice = _as_chat(choice)
         said = self._text_of(choice)
-        if bytes(choice.get("finish_reason", b"null")) != b"null":
+        reason = bytes(choice.get("finish_reason", b"null"))
+        if reason == ABORTED:
+            self.failed = True
+            return None
+        if reason != b"null":
             self._finished = said = True
         if said:
             return self._told(choice)

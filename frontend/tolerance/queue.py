@@ -6,21 +6,25 @@ loads also change without us. While somebody waits, newcomers stand behind.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
 from frontend.config.model import FrontendConfig
-from frontend.errors import ApiError
+from frontend.errors import OVERLOAD, ApiError
 from frontend.http.api import Reply
 from frontend.pipeline.call import Call, Segment
 from frontend.tolerance.line import Full, Line, LinePolicy, Waiter
 
 _EVERY_S: Final = 0.02
 """How often the head of the line asks again."""
+_FIRST: Final = 1 << 32
+"""The tier of requests whose answer had begun when they lost their worker: a client is reading."""
 _BYTES_PER_TOKEN: Final = 4
 """Of a body that is not tokenized yet."""
-_OVERLOAD: Final = "overload"
+_MAX_PRIORITY: Final = 2**31 - 1
+"""Bodies may hold integers beyond any float."""
 
 
 class QueueCounters(Protocol):
@@ -43,6 +47,18 @@ class NoCounters:
 
     def turned_away(self, model: str, reason: Full) -> None:
         """See :class:`QueueCounters`."""
+
+
+@dataclass(slots=True)
+class _Stay:
+    """One request at the queue."""
+
+    call: Call
+    waiter: Waiter | None = None
+    """None: it never had to wait."""
+    in_line: bool = False
+    entered_s: float = 0.0
+    """When it took its place, the last time."""
 
 
 class WaitingQueue:
@@ -79,60 +95,58 @@ class WaitingQueue:
 
     async def handle(self, call: Call, reply: Reply) -> None:
         """See Segment."""
-        if len(self._line):
-            await self._in_line(call, reply)
-            return
+        stay = _Stay(call)
+        call.wait_in_line = partial(self._turn, stay)
         try:
-            await self.next.handle(call, reply)
-        except ApiError as error:
-            if not _overloaded(error, reply):
-                raise
-        else:
-            return
-        finally:
-            self._ask_head()
-        await self._in_line(call, reply)
-
-    async def _in_line(self, call: Call, reply: Reply) -> None:
-        waiter = self._enter(call)
-        entered_s = self._clock()
-        try:
+            if len(self._line):
+                await self._turn(stay)
             while True:
-                await self._turn(waiter, entered_s + self._timeout_s)
-                call.on_routed = partial(self._admitted, call, waiter, entered_s)
                 try:
                     return await self.next.handle(call, reply)
                 except ApiError as error:
                     if not _overloaded(error, reply):
                         raise
-                self._stop_trying(waiter)
-                self._ask_later()
+                await self._turn(stay)
         finally:
-            call.on_routed = None
-            self._leave(call, waiter)
+            call.wait_in_line = call.on_routed = None
+            self._leave(stay)
             self._ask_head()
 
-    def _enter(self, call: Call) -> Waiter:
-        routing = call.nvext.routing
-        waiter = Waiter(
+    async def _turn(self, stay: _Stay) -> None:
+        """Wait to be the one who asks. Raises ApiError when that takes too long, or the line is full."""
+        if not stay.in_line:
+            self._enter(stay)
+        assert stay.waiter is not None, "just entered"
+        self._stop_trying(stay.waiter)
+        await self._called(stay.waiter, stay.entered_s + self._timeout_s)
+        stay.call.on_routed = partial(self._admitted, stay)
+
+    def _enter(self, stay: _Stay) -> None:
+        call, waiter = stay.call, stay.waiter or self._waiter(stay.call)
+        begun = call.facts.migrations > 0
+        if begun:
+            waiter = replace(waiter, strict_priority=_FIRST)
+        if begun or stay.waiter is not None:
+            self._line.enter_again(waiter)
+        elif full := self._line.enter(waiter):
+            self._counters.turned_away(call.model, full)
+            raise self._busy()
+        stay.waiter, stay.in_line, stay.entered_s = waiter, True, self._clock()
+        self._counters.waiting(call.model, 1, waiter.prompt_tokens)
+
+    def _waiter(self, call: Call) -> Waiter:
+        hints = call.nvext.routing.agent_hints
+        return Waiter(
             number=next(self._numbers),
             arrived_s=call.arrived_s,
             prompt_tokens=_tokens(call),
-            priority=routing.agent_hints.priority or call.body.get("priority", int) or 0,
-            strict_priority=routing.agent_hints.strict_priority or 0,
+            priority=_bounded(hints.priority or call.body.get("priority", int) or 0),
+            strict_priority=_bounded(hints.strict_priority or 0),
         )
-        full = self._line.enter(waiter)
-        if full is not None:
-            self._counters.turned_away(call.model, full)
-            raise self._busy()
-        self._counters.waiting(call.model, 1, waiter.prompt_tokens)
-        return waiter
 
-    async def _turn(self, waiter: Waiter, deadline_s: float) -> None:
-        """Wait to be the one who asks. Raises ApiError when that takes too long."""
+    async def _called(self, waiter: Waiter, deadline_s: float) -> None:
         turn = self._turns[waiter.number] = asyncio.get_running_loop().create_future()
-        if self._timer is None:
-            self._ask_later()
+        self._ask_later()
         try:
             async with asyncio.timeout(max(0.0, deadline_s - self._clock())):
                 await turn
@@ -141,19 +155,20 @@ class WaitingQueue:
         finally:
             self._turns.pop(waiter.number, None)
 
-    def _admitted(self, call: Call, waiter: Waiter, entered_s: float) -> None:
+    def _admitted(self, stay: _Stay) -> None:
         """The router found somebody: the next in line may ask."""
-        call.on_routed = None
-        call.facts.queued_s = self._clock() - entered_s
-        self._leave(call, waiter)
+        stay.call.on_routed = None
+        stay.call.facts.queued_s += self._clock() - stay.entered_s
+        self._leave(stay)
         self._ask_head()
 
-    def _leave(self, call: Call, waiter: Waiter) -> None:
-        before = len(self._line)
-        self._line.leave(waiter)
-        if len(self._line) < before:
-            self._counters.waiting(call.model, -1, -waiter.prompt_tokens)
-        self._stop_trying(waiter)
+    def _leave(self, stay: _Stay) -> None:
+        if stay.waiter is None or not stay.in_line:
+            return
+        stay.in_line = False
+        self._line.leave(stay.waiter)
+        self._counters.waiting(stay.call.model, -1, -stay.waiter.prompt_tokens)
+        self._stop_trying(stay.waiter)
 
     def _stop_trying(self, waiter: Waiter) -> None:
         if self._trying is waiter:
@@ -179,11 +194,15 @@ class WaitingQueue:
             self._ask_later()
 
     def _busy(self) -> ApiError:
-        return ApiError(self._overload_status, "Service temporarily overloaded", cause=_OVERLOAD)
+        return ApiError(self._overload_status, "Service temporarily overloaded", cause=OVERLOAD)
 
 
 def _overloaded(error: ApiError, reply: Reply) -> bool:
-    return error.cause == _OVERLOAD and not reply.started
+    return error.cause == OVERLOAD and not reply.started
+
+
+def _bounded(priority: int) -> int:
+    return max(-_MAX_PRIORITY, min(_MAX_PRIORITY, priority))
 
 
 def _tokens(call: Call) -> int:

@@ -45,7 +45,7 @@ class TokenStream:
         except WireError:
             self.failed = True
             return b""
-        if read.error is not None:
+        if read.error is not None or any(delta.finish_reason == "abort" for delta in read.deltas):
             self.failed = True
             return b""
         for delta in read.deltas:

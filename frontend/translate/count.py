@@ -10,7 +10,7 @@ import msgspec
 
 from epp.core.errors import BadRequestError
 from epp.core.requests import Api
-from epp.core.tokens import Exactness, Tokenizer
+from epp.core.tokens import Tokenizer
 from epp.wire.openai.parse import parse_request
 from frontend.body import Body
 from frontend.config.model import DEFAULT_PATHS
@@ -20,8 +20,6 @@ from frontend.translate import messages_request, responses_request
 
 INPUT_TOKENS: Final = "/input_tokens"
 """What follows the path of Responses to have its tokens counted."""
-_COUNTED: Final = frozenset({Exactness.EXACT, Exactness.PARTIAL})
-"""Estimates are of no unit a client knows."""
 
 
 def asks_to_count(call: Call) -> bool:
@@ -53,4 +51,4 @@ async def _count(chat: dict[str, Any], base: str, tokenizer: Tokenizer) -> int |
     if prompt is None:
         return None
     tokenized = await tokenizer.tokenize(base, prompt)
-    return tokenized.prompt_tokens if tokenized.exactness in _COUNTED else None
+    return tokenized.prompt_tokens if tokenized.are_ids else None  # estimates are of no unit a client knows

@@ -51,6 +51,7 @@ class Translate:
             if counted is not None:
                 whole(reply, 200, (("content-type", "application/json"),), msgspec.json.encode(counted))
                 return
+            call.api = Api.COUNT_TOKENS  # at the worker too: nothing of it is to be split or migrated
         elif call.api is Api.MESSAGES:
             reply = TranslatedReply(reply, self._messages(call))
         elif call.api is Api.RESPONSES:

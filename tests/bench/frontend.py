@@ -5,9 +5,11 @@ on, and beside a pump of bytes from socket to socket, which is what the kernel a
 medians are printed. CPU is that of the relay's process alone, all threads, kernel time included
 (``system_us``): client and model server, which share the machine, do not count. A request that goes to the
 model server directly costs no relay anything, so ``value`` is what a relay adds to such a call;
-``over_envoy_us`` and ``over_pump_us`` are what it adds to theirs. A chunk's cost is that of a streamed
-request less that of a whole one of the same size. In mode ``direct`` requests name their worker in
-``x-dynamo-worker-instance-id``.
+``over_envoy_us``, ``over_pump_us`` and ``over_frontend_direct_us`` are what it adds to theirs. A chunk's cost
+is that of a streamed request less that of a whole one of the same size. To ``frontend_direct`` requests name
+their worker in ``x-dynamo-worker-instance-id``; ``frontend_discover`` chooses without a tokenizer, by turns,
+``…_kv`` and ``…_ttft`` render, tokenize and compare caches first. At last a frontend holds ``--idle-streams``
+that are open and silent.
 
 Further arguments go to every frontend. ``--relay NAME=COMMAND`` adds another relay: ``{engine}`` in the
 command becomes a model server's ``ip:port``; the command prints ``{"event": "ready", "http_port": N}``.
@@ -17,7 +19,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import random
 import statistics
 import tempfile
@@ -29,6 +30,7 @@ import uvloop
 
 from tests.bench.cpu import cpu_s
 from tests.bench.frontend_engine import MODEL
+from tests.bench.frontend_idle import bytes_per_stream
 from tests.bench.frontend_stage import ALL, FRONTENDS, USUAL, Relay, stage
 from tests.bench.picker import UnreadMeter
 from tests.bench.tokenize import prose, vocabulary
@@ -43,8 +45,10 @@ _HEADERS = {
     "x-forwarded-proto": "http",
     "x-dynamo-worker-instance-id": "1",
 }
-_SPEAKS = frozenset(FRONTENDS) - {"frontend_direct", "frontend_direct_unlogged"}
-"""Who chooses the worker itself: its requests name none."""
+_CHOOSES = frozenset(FRONTENDS) - {"frontend_direct", "frontend_direct_unlogged"}
+"""Whose requests name no worker."""
+_BESIDE = ("envoy", "pump", "frontend_direct")
+_IDLE = "frontend_direct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +106,17 @@ class Bodies:
 
 def _headers(relay: Relay, case: Case) -> dict[str, str]:
     headers = dict(_HEADERS)
-    if relay.name in _SPEAKS:
+    if relay.name in _CHOOSES:
         del headers["x-dynamo-worker-instance-id"]
     if case.chunks:
         headers |= {"x-events": str(case.chunks), "x-pause-ms": str(case.pause_ms)}
     return headers
 
 
-def _system_s(pid: int) -> tuple[float, float]:
-    """(user, system) seconds so far, in the clock's ticks (proc(5), ``/proc/PID/stat``)."""
+def _ticks(pid: int) -> tuple[int, int]:
+    """(user, system) time so far, in ticks of the clock (proc(5), ``/proc/PID/stat``)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    tick_s = 1 / os.sysconf("SC_CLK_TCK")
-    return int(fields[11]) * tick_s, int(fields[12]) * tick_s
+    return int(fields[11]), int(fields[12])
 
 
 async def drive(relay: Relay, case: Case, bodies: list[bytes]) -> Spent:
@@ -128,13 +131,13 @@ async def drive(relay: Relay, case: Case, bodies: list[bytes]) -> Spent:
             if meter.response.status != _OK:
                 raise RuntimeError(f"{relay.name}: {meter.response.status}")
 
-    before_s, (user_s, system_s) = cpu_s(relay.pid), _system_s(relay.pid)
+    before_s, before = cpu_s(relay.pid), _ticks(relay.pid)
     async with asyncio.TaskGroup() as group:
         for _ in range(case.clients):
             group.create_task(one_client())
     used_us = (cpu_s(relay.pid) - before_s) / len(bodies) * 1e6
-    user_s, system_s = (now - then for now, then in zip(_system_s(relay.pid), (user_s, system_s), strict=True))
-    return Spent(used_us, used_us * system_s / ((user_s + system_s) or 1.0))
+    user, system = (now - then for now, then in zip(_ticks(relay.pid), before, strict=True))
+    return Spent(used_us, used_us * system / ((user + system) or 1))
 
 
 async def measure(relays: list[Relay], case: Case, rounds: int) -> dict[str, Spent]:
@@ -150,7 +153,7 @@ async def measure(relays: list[Relay], case: Case, rounds: int) -> dict[str, Spe
     return {
         name: Spent(
             statistics.median(used.total_us for used in values),
-            statistics.mean(used.system_us for used in values),  # ticks are coarse: the mean sees more of them
+            statistics.mean(used.system_us for used in values),  # ticks are coarse: a mean has more of them
         )
         for name, values in figures.items()
     }
@@ -161,7 +164,7 @@ def show(figure: str, figures: dict[str, Spent], about: dict[str, int]) -> None:
     for name, used in figures.items():
         line: dict[str, object] = {"name": f"{name}_{figure}", "value": round(used.total_us, 2), "unit": "us"}
         line["system_us"] = round(used.system_us, 2)
-        for other in ("envoy", "pump"):
+        for other in _BESIDE:
             if other in figures and other != name:
                 line[f"over_{other}_us"] = round(used.total_us - figures[other].total_us, 2)
         print(json.dumps(line | about), flush=True)
@@ -180,6 +183,7 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--only", help="names of cases, comma separated")
     parser.add_argument("--relays", help=f"comma separated, of {', '.join(ALL)}")
     parser.add_argument("--relay", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--idle-streams", type=int, default=5000)
     return parser.parse_known_args()
 
 
@@ -198,6 +202,15 @@ async def _run(relays: list[Relay], wanted: set[str], rounds: int) -> None:
         show(f"{case.name}_us_per_chunk", chunks, about)
 
 
+async def _hold(relay: Relay, streams: int) -> None:
+    """Print what a silent stream keeps in memory."""
+    case = CASES[-1]
+    body = next(iter(Bodies(case)))
+    used = await bytes_per_stream(relay, _PATH, body, _headers(relay, case), streams)
+    name = f"{relay.name}_bytes_per_idle_stream"
+    print(json.dumps({"name": name, "value": round(used), "unit": "bytes", "streams": streams}), flush=True)
+
+
 async def main() -> None:
     """Parse arguments and run the cases."""
     arguments, extra = _arguments()
@@ -208,6 +221,9 @@ async def main() -> None:
         async with stage(Path(folder), names, commands, extra) as relays:
             await asyncio.sleep(3)  # models load, workers are asked what they serve
             await _run(relays, wanted, arguments.rounds)
+            for relay in relays:
+                if relay.name == _IDLE and arguments.idle_streams:
+                    await _hold(relay, arguments.idle_streams)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,17 @@ from tests.bench.frontend_engine import MODEL
 WORKERS: Final = 4
 _NAMES: Final = {"relay": "http", "aiohttp": "aiohttp", "pump": "pump"}
 """Relays of :mod:`tests.bench.frontend_relay` by the name of their figures."""
+_TOKENIZED: Final = ("--model-path", "{model}", "--model-name", MODEL)
 FRONTENDS: Final[Mapping[str, tuple[str, ...]]] = {
     "frontend_direct": ("--router-mode", "direct"),
     "frontend_direct_unlogged": ("--router-mode", "direct", "--access-log", "false"),
     "frontend_discover": ("--router-mode", "round-robin"),
-    "frontend_discover_kv": ("--router-mode", "kv"),
-    "frontend_discover_ttft": ("--router-mode", "ttft"),
+    "frontend_discover_kv": ("--router-mode", "kv", *_TOKENIZED),
+    "frontend_discover_ttft": ("--router-mode", "ttft", *_TOKENIZED),
     "frontend_migration": ("--router-mode", "round-robin", "--migration-limit", "3"),
 }
-"""Flags of ``python -m frontend`` by the name of its figures; everything else is the default."""
+"""Flags of ``python -m frontend`` by the name of its figures; everything else is the default. ``{model}`` is
+a folder with a tokenizer and a chat template."""
 ALL: Final = ("pump", "relay", "aiohttp", "envoy", *FRONTENDS)
 USUAL: Final = tuple(name for name in ALL if name not in ("aiohttp", "frontend_direct_unlogged"))
 
@@ -45,7 +47,7 @@ class Relay:
 @asynccontextmanager
 async def stage(
     folder: Path, names: list[str], commands: Mapping[str, str], extra: list[str]
-) -> AsyncIterator[list[Relay]]:
+) -> AsyncGenerator[list[Relay], None]:
     """Start the relays named, and ``commands`` (``{engine}`` is replaced); ``extra``: flags for every
     frontend."""
     async with contextlib.AsyncExitStack() as stack:
@@ -53,7 +55,7 @@ async def stage(
         engine = await stack.enter_async_context(ChildProcess("engine", argv, folder / "engine.log"))
         addresses = [f"127.0.0.1:{port}" for port in engine.ready["http_ports"]]
         endpoints = _endpoints(folder, engine.ready["http_ports"])
-        relays = []
+        relays: list[Relay] = []
         for name in names:
             if name == "envoy":
                 options = EnvoyOptions(pickers=(), endpoints=addresses[:1], upstream=Upstream.OVERRIDE_HOST)
@@ -80,8 +82,7 @@ def _argv(
     return [
         *(sys.executable, "-m", "frontend", "--http-host", "127.0.0.1", "--http-port", "0"),
         *("--endpoints-file", str(endpoints), "--router-min-initial-workers", str(WORKERS)),
-        *("--model-path", str(model), "--model-name", MODEL, "--scrape-metrics", "false"),
-        *(*FRONTENDS[name], *extra),
+        *("--scrape-metrics", "false", *(part.format(model=model) for part in FRONTENDS[name]), *extra),
     ]
 
 

@@ -208,6 +208,7 @@ def chunk(data: bytes) -> bytes:
         (CHUNKED + chunk(b"{\n"), "no answer of etcd"),
         (CHUNKED + chunk(b"x" * 300), "a line of more than 200 bytes"),
         (CHUNKED + b"zz\r\n", "etcd at"),
+        (b"HTTP/1.1 101 No\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", "another protocol"),
     ],
 )
 async def test_a_watch_that_goes_wrong(answer: bytes, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +225,34 @@ async def test_a_watch_that_goes_wrong(answer: bytes, says: str, monkeypatch: py
     discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
     async with server, running(discovery):
         await eventually(lambda: says in str(discovery.problem))
+
+
+@pytest.mark.parametrize("revision", [5, 4])
+async def test_a_member_that_ends_every_watch_is_not_stormed(
+    revision: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the revision that was listed, or as one that lags behind it."""
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 60.0)
+    watches = asyncio.Semaphore(0)
+    created = b'{"result": {"header": {"revision": "%d"}, "created": true}}\n' % revision
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"}")
+        page = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
+        watch = CHUNKED + chunk(created) + chunk(b"")
+        writer.write(page if b"/range " in asked else watch)
+        writer.close()
+        if b"/watch " in asked:
+            watches.release()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
+    async with server, running(discovery):
+        await asyncio.wait_for(watches.acquire(), 10)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watches.acquire(), 0.2)  # without a pause the next comes at once
+        assert discovery.problem is None
 
 
 async def test_epp_register(etcd: Etcd, tmp_path: Path) -> None:

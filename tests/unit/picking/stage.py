@@ -43,6 +43,7 @@ class WordTokenizer:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Prompt]] = []
         self.degraded: str | None = None
+        self.exactness = Exactness.EXACT
 
     async def tokenize(self, model: str, prompt: Prompt) -> Tokenized:
         self.asked.append((model, prompt))
@@ -54,7 +55,7 @@ class WordTokenizer:
             tokens = tokens_of(
                 str(prompt.messages[-1]["content"]) if isinstance(prompt, ChatPrompt) else prompt.texts[0]
             )
-        return Tokenized(tokens, Exactness.EXACT, len(tokens) // 4)
+        return Tokenized(tokens, self.exactness, len(tokens) // 4)
 
 
 def tokens_of(text: str) -> bytes:

@@ -96,6 +96,16 @@ def test_picks_are_not_rendered_below_their_level(root: logging.Logger) -> None:
     assert stream.getvalue() == ""
 
 
+def test_a_log_can_be_silenced_for_one_part() -> None:
+    stream = io.StringIO()
+    writer = LineWriter(stream)
+    log = FieldLog(writer, json=False)
+    log.silent().line("picked", {})
+    log.line("request", {})
+    writer.flush()
+    assert stream.getvalue().split()[2:] == ["request"]
+
+
 def test_lines_wait_for_a_batch() -> None:
     stream = io.StringIO()
     log = FieldLog(LineWriter(stream), json=False)

@@ -88,6 +88,15 @@ ROWS = (
     ),
     Row("unknown field", 400, "Validation: Unsupported parameter(s): `bogus`", body=chat(bogus=1)),
     Row("two unknown", 400, "Validation: Unsupported parameter(s): `a`, `z`", body=chat(z=1, a=2)),
+    Row(
+        "where KV comes from", 400, "`kv_transfer_params`", body=chat(kv_transfer_params={"remote_host": "h"})
+    ),
+    Row(
+        "the same among others",
+        400,
+        "`vllm_xargs.kv_transfer_params`",
+        body=chat(vllm_xargs={"kv_transfer_params": 1}),
+    ),
     Row("unknown in completions", 400, "`messages`", COMPLETIONS, body=text(messages=HI)),
     Row(
         "unknown nvext key",

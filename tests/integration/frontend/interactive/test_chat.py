@@ -95,11 +95,12 @@ def test_a_file_as_input(endpoints: Path, tmp_path: Path) -> None:
 def test_earlier_turns_go_along(site: Site, scripted: ScriptedWorker) -> None:
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"so it is"}}]}\n\ndata: [DONE]\n\n'
     scripted.answers["/v1/chat/completions"] = (200, "text/event-stream", chunk)
+    scripted.answers["/metrics"] = (200, "text/plain", b"vllm:num_requests_running 0\n")
     with terminal(site.endpoints(scripted.entry())) as chat:
         chat.type(b"first\nsecond\n")
         assert chat.leave() == 0
     assert chat.shown == b"so it is\nso it is\n"
-    body = scripted.asked[-1][2]
+    body = scripted.last("/v1/chat/completions")[1]
     assert body.index(b"first") < body.index(b"so it is") < body.index(b"second")
 
 
@@ -109,7 +110,7 @@ def test_an_error_is_shown_and_forgotten(site: Site, scripted: ScriptedWorker) -
         chat.type(b"wrong\nwrong\n")
         assert chat.leave() == 0
     assert chat.shown.count(b"[not like this]") == 2
-    assert scripted.asked[-1][2].count(b"wrong") == 1
+    assert scripted.last("/v1/chat/completions")[1].count(b"wrong") == 1
 
 
 def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(site: Site) -> None:

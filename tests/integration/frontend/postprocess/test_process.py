@@ -17,7 +17,7 @@ def client(site: Any, pool: Any) -> Any:
         *("--model-path", str(site.model_dir), "--model-name", "sim"),
     )
     made = site.frontend(site.endpoints(*pool), *flags).listed().serves()
-    with openai.OpenAI(base_url=f"{made.url}/v1", api_key="none", max_retries=5, timeout=20) as found:
+    with openai.OpenAI(base_url=f"{made.url}/v1", api_key="none", max_retries=0, timeout=20) as found:
         yield found
 
 

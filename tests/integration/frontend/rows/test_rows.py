@@ -341,6 +341,7 @@ def test_row_18_with_an_id_a_question_in_direct_mode_is_served_and_streams(front
 def test_the_plain_question_tells_the_pair_with_addresses(fronts: Any, ids: Ids, pairs: Any) -> None:
     front = fronts["kv", "pd"]
     body = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+    until(lambda: front.http.post("/v1/route", json=body).json()["tokens"] == "exact", "the tokenizer")
     page = front.http.post("/v1/route?explain=true", json=body).json()
     ports = {worker_id(entry): f"127.0.0.1:{entry['port']}" for group in pairs.values() for entry in group}
     for leg, known in ((page["worker"], ids.decode), (page["prefill_worker"], ids.prefill)):
@@ -348,6 +349,14 @@ def test_the_plain_question_tells_the_pair_with_addresses(fronts: Any, ids: Ids,
         assert leg["endpoint"] == ports[leg["worker_id"]]
     assert page["token_ids"]
     assert {row["worker_id"] for row in page["explanation"]["candidates"]} == {*ids.prefill, *ids.decode}
+
+
+def test_where_kv_comes_from_is_for_whoever_chose_the_workers_to_say(fronts: Any, ids: Ids) -> None:
+    body = {"kv_transfer_params": None}
+    assert send(fronts["direct", "agg"], Ask({WORKER: str(ids.agg[0])}, body=body)).status_code == 200
+    refused = send(fronts["kv", "agg"], Ask(body=body))
+    assert refused.status_code == 400
+    assert "`kv_transfer_params`" in refused.json()["message"]
 
 
 def test_a_prefill_address_must_be_a_known_workers(fronts: Any, ids: Ids, pairs: Any) -> None:

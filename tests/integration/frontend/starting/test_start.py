@@ -24,7 +24,7 @@ def frontend(*flags: str) -> subprocess.CompletedProcess[str]:
         (["--http-prot=1"], "There is no flag --http-prot; did you mean --http-port?"),
         (["--tls-cert-path=c"], "--tls-key-path=none (the default)"),
         (["--event-plane=nats"], "--event-plane=nats is not supported"),
-        (["--discovery-backend=kubernetes"], "is not available"),
+        (["--discovery-backend=kubernetes"], "--pool-name=none (the default)"),
         (["check", "--router-mode=direct", "--migration-limit=2"], "migration_limit"),
         (["--discovery-backend=file"], "discovery by a file needs one"),
         (["--dump-config-to=/no/such/folder/x", "--discovery-backend=mem"], "No such file or directory"),
@@ -62,3 +62,17 @@ def test_check_shows_values_with_their_places_and_dumps_them(tmp_path: Path) -> 
 def test_help_and_version() -> None:
     assert "--router-mode" in frontend("--help").stdout
     assert frontend("--version").stdout.startswith("frontend ")
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "becomes"), [(64, 128, 100, 100), (64, 80, 100, 80), (120, 128, 100, 120)]
+)
+def test_as_many_files_as_connections_need(soft: int, hard: int, wanted: int, becomes: int) -> None:
+    program = (
+        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard}));"
+        f"from frontend.cli.serving import allow_files; allow_files({wanted});"
+        "print(*r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    argv = [sys.executable, "-c", program]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=40, check=False)
+    assert said.stdout.split() == [str(becomes), str(hard)], said.stderr

@@ -70,6 +70,13 @@ def test_tokens_are_counted_as_the_engine_counts_them(claude: Anthropic) -> None
     assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
 
 
+def test_input_tokens_of_a_response_are_counted_too(gpt: OpenAI) -> None:
+    counted = gpt.responses.input_tokens.count(model="sim", input="Say hi", instructions="Be kind.")
+    usage = gpt.responses.create(model="sim", input="Say hi", instructions="Be kind.").usage
+    assert usage is not None
+    assert counted.input_tokens == usage.input_tokens
+
+
 def test_errors_have_the_form_of_their_api(claude: Anthropic, gpt: OpenAI) -> None:
     with pytest.raises(anthropic.BadRequestError) as raised:
         claude.messages.create(model="sim", messages=[], max_tokens=1)

@@ -23,8 +23,8 @@ def call(model: str) -> Call:
 
 class Stage:
     def __init__(self, *endpoints: Endpoint, direct: bool = False, split: bool = True) -> None:
-        snapshot = PoolSnapshot.of(endpoints)
-        self.catalogue = ModelCatalogue((), lambda: snapshot, lambda _: False, started=0)
+        self.snapshot = PoolSnapshot.of(endpoints)
+        self.catalogue = ModelCatalogue((), lambda: self.snapshot, lambda _: False, started=0)
         self.refreshes = 0
         self.found: list[tuple[Endpoint, str]] = []
         self.admission = Admission(self.catalogue, self._refresh, direct=direct, split=split)
@@ -79,6 +79,26 @@ async def test_half_a_pool(more: dict[str, Any], status: int) -> None:
         assert (await stage.refused("m")).status == status
     else:
         await stage.admission.admit(call("m"))
+
+
+async def test_a_model_that_was_ready_need_not_stay_so() -> None:
+    prefill, decode = endpoint(1, Role.PREFILL), endpoint(2, Role.DECODE)
+    stage = Stage(prefill, decode)
+    for _ in range(2):
+        await stage.admission.admit(call("m"))
+    stage.snapshot = PoolSnapshot.of((decode,))
+    assert (await stage.refused("m")).status == 503
+    stage.snapshot = PoolSnapshot.of((prefill, decode))
+    await stage.admission.admit(call("m"))
+    stage.say(prefill, "another")
+    assert (await stage.refused("m")).status == 503
+
+
+async def test_names_longer_than_any_are_not_looked_for() -> None:
+    stage = Stage(endpoint(1))  # has not said what it serves
+    await stage.admission.admit(call("m" * 4096))
+    assert (await stage.refused("m" * 4097)).status == 404
+    assert stage.refreshes == 0
 
 
 async def test_a_sidecar_asks_nothing() -> None:

@@ -92,6 +92,12 @@ async def test_never_in_an_answer_of_another_kind(stage: Stage) -> None:
     assert stage.answer.said == [(400, "application/json")]
 
 
+async def test_never_in_a_stream_whose_length_was_promised(stage: Stage) -> None:
+    stage.kept.start(200, (*EVENTS, ("content-length", "20")))
+    stage.later(10)
+    assert COMMENT not in stage.answer.said
+
+
 async def test_a_refusal_after_an_early_head_is_an_event(stage: Stage) -> None:
     stage.later(10)
     stage.kept.start(400, JSON)

@@ -61,6 +61,20 @@ def test_messages_are_there_when_asked_for() -> None:
     assert status("POST", "/v1/messages") == 404
 
 
+def test_tokens_of_a_response_are_counted_below_its_path() -> None:
+    found = Routes({"responses": "/answer"}).find("POST", "/answer/input_tokens").endpoint
+    assert isinstance(found, Inference)
+    assert (found.api, found.worker_path) == (Api.RESPONSES, "/v1/responses/input_tokens")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/rerank", "/v1/messages"])
+def test_who_may_not_say_where_state_comes_from_cannot_anywhere(path: str) -> None:
+    for handover in (True, False):
+        found = Routes(anthropic=True, handover=handover).find("POST", path).endpoint
+        assert isinstance(found, Inference)
+        assert ("kv_transfer_params" in found.rules.refused) is not handover
+
+
 def test_the_admin_page_can_be_off() -> None:
     assert name("POST", "/busy_threshold") == "busy_threshold"
     assert status("GET", "/busy_threshold", Routes(admin=False)) == 404

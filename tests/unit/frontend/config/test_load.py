@@ -71,9 +71,17 @@ RELATED = {
     "picker.routing.busy_prefill_fraction": ["--max-num-batched-tokens=2048"],
     "picker.discovery.etcd.cert_path": ["--etcd-key-path=k"],
     "picker.discovery.etcd.key_path": ["--etcd-cert-path=c"],
+    "picker.pool.selector": ["--endpoint-target-ports=8000"],
+    "picker.pool.target_ports": ["--endpoint-selector=app=a"],
 }
 """Settings that make sense only beside another."""
-ALONE = ("discovery_backend", "picker.config_file", "picker.config_text", "picker.tokenize.models")
+ALONE = (
+    "discovery_backend",
+    "picker.config_file",
+    "picker.config_text",
+    "picker.tokenize.models",
+    "served_names",
+)
 ORDINARY = [s for s in TABLE.settings if s not in (MODEL_PATHS, MODEL_NAMES) and s.path not in ALONE]
 
 
@@ -145,6 +153,7 @@ class TestDerived:
             "--http-body-limit=1MiB",
             "--retry-after=9",
         ).config.picker
+        assert load("--disagg-min-prompt-tokens=7").config.picker.routing.disagg_min_prompt_tokens == 7
         assert not config.routing.disagg_enabled
         assert (config.discovery.namespace, config.discovery.namespace_prefix) == ("a", "b")
         assert (config.server.max_body_bytes, config.server.retry_after_s) == (2**20, 9)
@@ -177,6 +186,18 @@ def test_variables_that_are_written_otherwise() -> None:
     assert config.http.paths["chat"] == "/chat"
     assert config.http.paths["models"] == "/v1/models"
     assert config.picker.discovery.etcd.endpoints == ("http://a:1", "http://b:2")
+
+
+def test_a_name_without_a_path_is_served_and_not_tokenized() -> None:
+    loaded = load("--model-name=a,b")
+    assert loaded.config.served_names == ("a", "b")
+    assert loaded.config.picker.tokenize.models == ()
+    assert loaded.sources["served_names"].name == "--model-name"
+    assert load("--config-text", "served_names: [c]").config.served_names == ("c",)
+    listed = "picker: {tokenize: {models: [{name: a, path: /a}]}}"
+    renamed = load("--model-name=b", "--config-text", listed).config
+    assert (renamed.served_names, renamed.picker.tokenize.models[0].name) == ((), "b")
+    assert "names 2 models, but" in refused("--model-name=b,c", "--config-text", listed)
 
 
 def test_models() -> None:
@@ -242,6 +263,7 @@ class TestForeign:
     [
         (["--tls-cert-path=c"], "--tls-cert-path=c", "--tls-key-path=none"),
         (["--tls-client-ca-cert-path=c"], "--tls-client-ca-cert-path=c", "--tls-cert-path=none"),
+        (["--router-mode=direct", "--no-trust-client-headers"], "mode=direct", "client-headers=false"),
         (["--dyn-debug-perf"], "--dyn-debug-perf=true", "--dyn-chat-processor=dynamo"),
         (["--dyn-preprocess-workers=2"], "--dyn-preprocess-workers=2", "--dyn-chat-processor=dynamo"),
         (["--trust-remote-code"], "--trust-remote-code=true", "--dyn-chat-processor=dynamo"),
@@ -249,6 +271,9 @@ class TestForeign:
         (["--queue-max-tokens=9"], "--queue-max-tokens=9", "--queue-max-requests=0"),
         (["--no-disagg", "--disagg-min-prompt-tokens=9"], "--disagg-min-prompt-tokens=9", "--disagg=false"),
         (["--no-disagg", "--disagg-min-uncached-tokens=9"], "min-uncached-tokens=9", "--disagg=false"),
+        (["--routing=direct-to-known", "--no-trust-client-headers"], "to-known", "client-headers=false"),
+        (["-i", "--router-mode=direct"], "--interactive=true (-i on", "--router-mode=direct"),
+        (["-i", "--routing=direct-to-known"], "--interactive=true (-i on", "--routing=direct-to-known"),
         (["-i", "--routing=query-only"], "--interactive=true (-i on", "--routing=query-only"),
         (["--endpoints-file=e", "--discovery-backend=mem"], "--endpoints-file=e", "--discovery-backend=mem"),
         (["--discovery-backend=file"], "--discovery-backend=file", "--endpoints-file=none"),
@@ -268,8 +293,21 @@ def test_kv_mode_without_events_is_prediction() -> None:
     assert not config.picker.events.enabled
 
 
-def test_kubernetes_is_one_sentence_for_now() -> None:
-    assert refused("--discovery-backend=kubernetes").count("\n") == 0
+@pytest.mark.parametrize(
+    "pool", [["--pool-name=p"], ["--endpoint-selector=app=a", "--endpoint-target-ports=8000"]]
+)
+def test_a_pool_asks_kubernetes(pool: list[str]) -> None:
+    for argv in (pool, ["--discovery-backend=kubernetes", *pool]):
+        config = load(*argv).config
+        assert config.discovery_backend == config.picker.discovery.backend == "kubernetes"
+    assert "one place" in refused("--discovery-backend=etcd", *pool)
+    assert "one place" in refused("--endpoints-file=e.yaml", *pool)
+
+
+def test_kubernetes_is_asked_for_something() -> None:
+    text = refused("--discovery-backend=kubernetes")
+    assert "by its name, or for pods by their labels" in text
+    assert text.count("\n") == 0
 
 
 def test_the_dump_has_every_setting_with_its_place() -> None:

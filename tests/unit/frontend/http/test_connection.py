@@ -468,6 +468,19 @@ async def test_a_client_that_takes_nothing_is_cut() -> None:
     assert not shared.tasks
 
 
+async def test_comments_for_a_client_that_takes_nothing_do_not_keep_it() -> None:
+    client, shared, clock = serve(lambda _request, _reply: asyncio.Event().wait(), LIMITS)  # type: ignore[arg-type, return-value]  # never ends
+    client.receive(GET % 1)
+    await settle()
+    for now_s in (0, 15, 30):
+        clock.now_s, client.stuck_bytes = now_s, 100 + now_s
+        sweep(shared)
+    assert not client.closed
+    clock.now_s = 40.1
+    sweep(shared)
+    assert client.aborted
+
+
 async def test_too_many_connections() -> None:
     client, shared, _ = serve(echo, ServerLimits(max_connections=0))
     assert status_of(client.written) == 503

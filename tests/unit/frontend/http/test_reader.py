@@ -118,6 +118,22 @@ def test_a_chunked_body_is_refused_when_it_grows_too_large() -> None:
     assert read(head + b"5\r\nabcde\r\n5\r\nabcde\r\n0\r\n\r\n", max_body_bytes=10)[0].body_bytes == 10
 
 
+def test_a_length_of_more_digits_than_a_number_has_is_refused() -> None:
+    head = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: "
+    assert refused(head + b"0" * 5000 + b"5\r\n\r\nhello") == 400
+    assert read(head + b"0005\r\n\r\nhello")[0].body_bytes == 5
+
+
+def test_a_body_in_tiny_chunks_is_not_kept_as_tiny_objects() -> None:
+    head = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    large = b"x" * 5000
+    pieces = [b"ab", b"cd", b"ef", large, b"gh"] * 20
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    (request,) = read(head + chunks + b"0\r\n\r\n")
+    assert b"".join(request.body) == b"".join(pieces)
+    assert len(request.body) == 2
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -94,6 +94,9 @@ class Health:
     def usable(self, worker_id: int) -> bool:
         return True
 
+    def all_usable(self) -> bool:
+        return True
+
     def sent(self, worker_id: int) -> None:
         self.told.append(("sent", worker_id))
 

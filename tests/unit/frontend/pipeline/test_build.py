@@ -8,10 +8,10 @@ import pytest
 from epp.config.errors import ConfigError
 from epp.config.model import Config, ModelConfig, TokenizeConfig
 from epp.core.endpoints import EngineKind
-from frontend.config.model import DisaggConfig, FrontendConfig, HttpConfig, PipelineConfig, ToleranceConfig
+from frontend.config.model import DisaggConfig, FrontendConfig, PipelineConfig, ToleranceConfig
 from frontend.http.api import Failure, UpstreamError
 from frontend.pipeline.build import build_pipeline
-from frontend.pipeline.knobs import CONTRADICTIONS, RouterMode, Routing, knobs_of, picker_config
+from frontend.pipeline.knobs import CONTRADICTIONS, Routing, knobs_of
 from tests.unit.frontend.fakes import FakeReply, FakeResponse, FakeUpstream, call, components, worker
 from tests.unit.picking.stage import Spine
 
@@ -158,20 +158,6 @@ def test_a_processor_that_cannot_work_is_a_configuration_error() -> None:
     config = configured(postprocess="frontend", model=True)
     with pytest.raises(ConfigError, match="postprocess=frontend needs a tokenizer"):
         build_pipeline(config, components(picker=Spine().picker))
-
-
-@pytest.mark.parametrize("mode", RouterMode)
-def test_router_modes_are_policies_of_the_picker(mode: RouterMode) -> None:
-    config = FrontendConfig(
-        http=HttpConfig(retry_after_s=9),
-        pipeline=PipelineConfig(router_mode=mode),
-        disagg=DisaggConfig(min_prompt_tokens=7),
-    )
-    inner = picker_config(config)
-    assert inner.routing.policy == ("ttft" if mode is RouterMode.DIRECT else mode.value)
-    assert inner.routing.disagg_min_prompt_tokens == 7
-    assert inner.server.retry_after_s == 9
-    assert inner.server.trust_client_headers
 
 
 async def test_a_request_goes_all_the_way() -> None:

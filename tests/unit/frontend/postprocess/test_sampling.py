@@ -72,6 +72,7 @@ def test_trtllm_takes_them_at_the_top_and_nothing_it_does_not_know() -> None:
         (VLLM, {"tool_choice": "required"}, "tools"),
         (VLLM, {"tool_choice": {"function": {"name": "g"}}, "tools": [TOOL]}, "`g`"),
         (VLLM, {"tool_choice": 5, "tools": [TOOL]}, "tool_choice"),
+        (VLLM, {"tool_choice": msgspec.Raw(b"1e400"), "tools": [TOOL]}, "tool_choice"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(kind: EngineKind, body: dict[str, Any], named: str) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from epp.core.endpoints import EngineKind
+from epp.core.outcomes import Ending
 from epp.core.requests import Api, Prompt
 from epp.core.tokens import Exactness, Tokenized
 from epp.tokenize.decoding import TokenDecoder, make_decoder
@@ -165,6 +166,17 @@ async def test_a_stop_string_stops_the_engine() -> None:
         "tw",
     )
     assert engine.cancelled
+    assert engine.seen is not None
+    assert engine.seen.cut is Ending.COMPLETED
+
+
+async def test_an_answer_of_no_use_stops_the_engine_as_an_error() -> None:
+    engine = Engine(b"data: nonsense\n\n", hangs=True)
+    with pytest.raises(ApiError) as caught:
+        await ask(engine)
+    assert caught.value.status == 502
+    assert engine.seen is not None
+    assert engine.seen.cut is Ending.ERROR
 
 
 async def test_a_client_that_leaves_stops_the_engine() -> None:
@@ -177,6 +189,7 @@ async def test_a_client_that_leaves_stops_the_engine() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert engine.cancelled
+    assert engine.seen.cut is None
 
 
 async def test_the_call_is_given_back_with_what_was_seen() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from epp.core.outcomes import Picked
+from epp.core.outcomes import Ending, Picked
 from frontend.config.model import FrontendConfig, ToleranceConfig
 from frontend.errors import ApiError
 from frontend.http.api import Failure, UpstreamError
@@ -144,7 +144,8 @@ async def test_an_answers_headers_pass_and_the_routers_join() -> None:
         headers={
             "content-type": "a/b",
             "content-length": "2",
-            "connection": "close",
+            "connection": "close, X-Hop",
+            "x-hop": "1",
             "server": "u",
             "x-up": "1",
         }
@@ -153,6 +154,17 @@ async def test_an_answers_headers_pass_and_the_routers_join() -> None:
     route = Route(Leg(worker(1)), picked=picked, response_headers=(("x-session", "s"),))
     _, reply = await forward(call(), answer, route=route)
     assert reply.headers == {"content-type": "a/b", "content-length": "2", "x-up": "1", "x-session": "s"}
+
+
+async def test_an_answer_whose_head_cannot_be_passed_on_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise ValueError("no such status")
+
+    monkeypatch.setattr(FakeReply, "start", refuse)
+    answer = FakeResponse()
+    with pytest.raises(ValueError, match="no such status"):
+        await forward(call(), answer)
+    assert answer.closed
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 422, 429, 503, 529])
@@ -209,6 +221,14 @@ async def test_a_stream_that_breaks_off_is_not_ended() -> None:
     with pytest.raises(WorkerLostError):
         await Forward(FrontendConfig(), components(upstream=upstream)).handle(request, reply)
     assert (reply.pieces, reply.ended) == ([b"a"], False)
+
+
+@pytest.mark.parametrize(("cut", "word"), [(Ending.COMPLETED, "succeeded"), (Ending.ERROR, "failed")])
+async def test_an_answer_ended_from_above_says_what_whoever_ended_it_says(cut: Ending, word: str) -> None:
+    health = Ledger()
+    with pytest.raises(asyncio.CancelledError):
+        await forward(call(cut=cut), asyncio.CancelledError(), health=health)
+    assert health.heard == [("sent", 1), (word, 1)]
 
 
 async def test_a_client_that_leaves_says_nothing_of_the_worker() -> None:

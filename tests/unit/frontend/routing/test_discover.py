@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from epp.config.model import RoutingConfig
+from epp.config.model import Config, RoutingConfig, ServerConfig
 from epp.core.endpoints import Role
 from epp.core.outcomes import Ending, ResponseFacts
 from epp.core.requests import Api
@@ -34,6 +34,9 @@ class Failing:
 
     def usable(self, worker_id: int) -> bool:
         return worker_id not in self.worker_ids
+
+    def all_usable(self) -> bool:
+        return not self.worker_ids
 
     def sent(self, worker_id: int) -> None: ...
 
@@ -105,6 +108,13 @@ async def test_workers_that_are_left_alone_are_passed_over_unless_all_are() -> N
 async def test_pins_are_honoured_wherever_they_stand(request_: Any) -> None:
     spine = Spine()
     assert {await ids(spine, request_) for _ in range(6)} == {(2, None)}
+
+
+async def test_without_trust_pins_mean_nothing() -> None:
+    spine = Spine(config=dataclasses.replace(CONFIG, server=ServerConfig()))
+    config = FrontendConfig(picker=Config())
+    for request in (call(headers={WORKER: "2"}), call({"nvext": {"decode_worker_id": 99}})):
+        assert {await ids(spine, request, config=config) for _ in range(20)} == {(1, None), (2, None)}
 
 
 async def test_a_header_outranks_nvext() -> None:

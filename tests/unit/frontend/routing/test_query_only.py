@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from epp.core.requests import Api
+from epp.core.tokens import Exactness
 from frontend.config.model import FrontendConfig
 from frontend.routing.discover import DiscoverRouter
 from frontend.routing.query_only import QueryOnly
@@ -102,6 +103,20 @@ async def test_as_a_mode_every_request_is_a_question() -> None:
     reply = FakeReply()
     await query(Spine()).handle(call(), reply)
     assert json.loads(reply.body)["nvext"]["token_ids"] == ids("hello")
+
+
+@pytest.mark.parametrize(
+    ("exactness", "shown"), [(Exactness.EXACT, True), (Exactness.PARTIAL, True), (Exactness.ESTIMATED, False)]
+)
+async def test_estimates_are_not_shown_as_ids(exactness: Exactness, shown: bool) -> None:
+    spine = Spine()
+    spine.tokenizer.exactness = exactness
+    page = await query(spine).answer(call())
+    assert page["tokens"] == exactness.value
+    assert page["prompt_tokens"] == 1
+    assert page["token_ids"] == (ids("hello") if shown else None)
+    asked_ = json.loads((await asked(spine, call(ASK))).body)
+    assert asked_["nvext"]["token_ids"] == page["token_ids"]
 
 
 async def test_the_plain_answer_names_addresses_and_explains_on_demand() -> None:

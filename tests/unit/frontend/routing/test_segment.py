@@ -1,15 +1,16 @@
 """The route segment: one ending per route, and another worker only for what was certainly not begun."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from epp.core.outcomes import Ending
-from frontend.errors import ApiError, unavailable
+from frontend.errors import OVERLOAD, ApiError, unavailable
 from frontend.http.api import Failure
 from frontend.pipeline.call import Leg, Route
-from frontend.pipeline.lost import WorkerLostError
+from frontend.pipeline.lost import WorkerFaultError, WorkerLostError
 from frontend.routing.segment import RouteSegment
 from tests.unit.frontend.fakes import FakeReply, call, worker
 
@@ -55,9 +56,11 @@ class Script:
         request.facts.status = 200
 
 
-async def run(script: Any, *, retries: Any = 1, last: Any = 9) -> Any:
+async def run(
+    script: Any, *, retries: Any = 1, last: Any = 9, retried: Callable[[], None] = lambda: None
+) -> Any:
     rota, request = Rota(last), call()
-    segment = RouteSegment(script, rota, retries=retries)
+    segment = RouteSegment(script, rota, retries=retries, retried=retried)
     error = None
     try:
         await segment.handle(request, FakeReply())
@@ -72,10 +75,23 @@ async def test_one_route_one_ending() -> None:
 
 
 async def test_a_worker_that_cannot_be_reached_is_replaced_and_excluded() -> None:
-    ends, error, request = await run(Script(Failure.CONNECT))
+    counted = []
+    ends, error, request = await run(Script(Failure.CONNECT), retried=lambda: counted.append(1))
+    assert len(counted) == 1
     assert ends == [(1, Ending.ERROR, None), (2, Ending.COMPLETED, 200)]
     assert error is None
     assert request.excluded == {1}
+
+
+async def test_a_worker_that_reports_a_fault_is_replaced_once_and_a_fault_that_repeats_is_told() -> None:
+    ends, error, request = await run(Script(WorkerFaultError(1)))
+    assert ends == [(1, Ending.ERROR, None), (2, Ending.COMPLETED, 200)]
+    assert error is None
+    assert request.excluded == {1}
+    ends, error, _ = await run(Script(WorkerFaultError(1), WorkerFaultError(2), WorkerFaultError(3)))
+    assert [worker_id for worker_id, *_ in ends] == [1, 2]
+    assert isinstance(error, WorkerFaultError)
+    assert (error.status, error.type) == (500, "Internal Server Error")
 
 
 @pytest.mark.parametrize("failure", [Failure.RESET, Failure.TIMEOUT, Failure.PROTOCOL, Failure.TOO_LARGE])
@@ -119,6 +135,13 @@ async def test_a_refused_route_has_no_ending() -> None:
     assert error.message == "nobody left"
 
 
+async def test_what_was_ended_from_above_counts_as_it_says() -> None:
+    rota, request = Rota(), call(cut=Ending.COMPLETED)
+    with pytest.raises(asyncio.CancelledError):
+        await RouteSegment(Script(asyncio.CancelledError()), rota, retries=1).handle(request, FakeReply())
+    assert rota.ends == [(1, Ending.COMPLETED, None)]
+
+
 @pytest.mark.parametrize(
     ("raised", "ending"),
     [(asyncio.CancelledError(), Ending.CLIENT_GONE), (ApiError(500, "broken"), Ending.ERROR)],
@@ -127,3 +150,15 @@ async def test_endings(raised: Any, ending: Any) -> None:
     ends, error, _ = await run(Script(raised))
     assert ends == [(1, ending, None)]
     assert error is raised
+
+
+async def test_who_finds_the_others_busy_is_told_that_and_not_of_the_first_that_failed() -> None:
+    class BusyAfterwards(Rota):
+        async def route(self, request: Any) -> Any:
+            if request.excluded:
+                raise ApiError(529, "busy", cause=OVERLOAD)
+            return await super().route(request)
+
+    segment = RouteSegment(Script(Failure.CONNECT), BusyAfterwards(), retries=1)
+    with pytest.raises(ApiError, match="busy"):
+        await segment.handle(call(), FakeReply())

@@ -45,6 +45,15 @@ def test_configured_names_labels_and_adapters_are_known() -> None:
     assert [card["id"] for card in pool.catalogue.cards()] == ["alias", "base", "labelled"]
 
 
+def test_served_names_are_known_whatever_workers_say() -> None:
+    snapshot = PoolSnapshot.of((endpoint(1),))
+    catalogue = ModelCatalogue((), lambda: snapshot, lambda _: False, started=1, served=("mine",))
+    catalogue.learn(1, WorkerModels("10.0.0.1:8000", (ListedModel("theirs"),), ""))
+    assert catalogue.known("mine") is Known.YES
+    assert catalogue.serving("mine") == snapshot.endpoints
+    assert [card["id"] for card in catalogue.cards()] == ["mine", "theirs"]
+
+
 def test_a_worker_keeps_its_word_while_it_cannot_be_asked() -> None:
     pool = Pool(endpoint(1))
     pool.say(1, ListedModel("m"))

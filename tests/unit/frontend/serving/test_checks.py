@@ -93,3 +93,22 @@ def test_stream_options_need_a_stream() -> None:
 def test_any_body_may_do_without_a_model() -> None:
     check(Body(b"{}"), checks.ANY)
     assert refused(b'{"model":3}', checks.ANY).status == 400
+
+
+@pytest.mark.parametrize("field", sorted(fields.HANDOVER))
+@pytest.mark.parametrize("rules", [checks.CHAT, checks.COMPLETIONS, checks.EMBEDDINGS, checks.ANY])
+def test_where_state_comes_from_is_refused_like_an_unknown_field(rules: Rules, field: str) -> None:
+    raw = b'{"model":"m","messages":[1],"prompt":"x","input":"x","%b":null}' % field.encode()
+    rules = Rules(rules.known and rules.known | {"messages", "prompt", "input"}, rules.required)
+    if rules.known is None or field in rules.known:
+        check(Body(raw), rules)
+    error = refused(raw, checks.without_handover(rules))
+    assert (error.status, error.message) == (400, f"Validation: Unsupported parameter(s): `{field}`")
+
+
+def test_nor_may_it_hide_among_extra_arguments() -> None:
+    rules = checks.without_handover(checks.CHAT)
+    start = b'{"model":"m","messages":[1],"vllm_xargs":'
+    check(Body(start + b'{"mine":1}}'), rules)
+    check(Body(start + b"null}"), rules)
+    assert "`vllm_xargs.kv_transfer_params`" in refused(start + b'{"kv_transfer_params":{}}}', rules).message

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from frontend.body import Body
 from frontend.errors import ApiError
 from frontend.http.api import Flow, Reply
 from frontend.pipeline.call import Call, Leg, Route
-from frontend.serving.nvext_answer import extended, hit_rate
+from frontend.serving.nvext_answer import Seen, answer_fields, extended, hit_rate
 from frontend.serving.nvext_read import read_nvext
 from frontend.serving.nvext_segment import NvExtSegment
 
@@ -44,9 +45,15 @@ class Answer:
         pass
 
 
+EXACT = Tokenized(flat_tokens([1, 2]), Exactness.EXACT, 2)
+
+
 class Tokens:
+    def __init__(self, said: Tokenized) -> None:
+        self._said = said
+
     async def tokenize(self, model: str, prompt: Prompt) -> Tokenized:
-        return Tokenized(flat_tokens([1, 2]), Exactness.EXACT, 2)
+        return self._said
 
 
 class Worker:
@@ -78,13 +85,13 @@ def call(nvext: dict[str, Any] | None, *, api: Api = Api.CHAT, **more: Any) -> C
     )
 
 
-async def run(worker: Worker, asked: Call) -> Answer:
+async def run(worker: Worker, asked: Call, tokens: Tokenized = EXACT) -> Answer:
     answer = Answer()
 
     async def decode(_: str, ids: list[int]) -> str:
         return f"<{ids}>"
 
-    segment = NvExtSegment(worker, Tokens(), lambda: 2.0, decode=decode, block_tokens=lambda _: 16)
+    segment = NvExtSegment(worker, Tokens(tokens), lambda: 2.0, decode=decode, block_tokens=lambda _: 16)
     await segment.handle(asked, answer)
     return answer
 
@@ -169,6 +176,19 @@ async def test_notes_come_first_and_only_in_streams() -> None:
         "data: {}\n\n"
     )
     assert (await run(Worker(JSON, b"{}"), call(nvext))).body == b"{}"
+
+
+@pytest.mark.parametrize("exactness", [Exactness.ESTIMATED, Exactness.NONE])
+async def test_estimates_are_no_token_ids(exactness: Exactness) -> None:
+    tokens = Tokenized(flat_tokens([1, 2]), exactness, 2)
+    nvext = {"annotations": ["token_ids", "formatted_prompt"], "extra_fields": ["token_ids"]}
+    answer = await run(Worker(EVENTS, b"data: {}\n\n"), call(nvext, stream=True), tokens)
+    assert answer.body == b"data: {}\n\n"
+    request = call(nvext)
+    request.route = Route(Leg(ONE), tokens=tokens)
+    assert "token_ids" not in answer_fields(request, Seen(), 0.0, lambda _: 16, whole=True)
+    request.route = Route(Leg(ONE), tokens=replace(tokens, exactness=Exactness.PARTIAL))
+    assert answer_fields(request, Seen(), 0.0, lambda _: 16, whole=True)["token_ids"] == [1, 2]
 
 
 async def test_options_that_change_sampling() -> None:

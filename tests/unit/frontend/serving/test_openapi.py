@@ -8,6 +8,7 @@ OPERATIONS = (
         "/v1/chat", "POST", "chat", "Chat <b>", inference=True, required=("model",), fields=frozenset({"n"})
     ),
     Operation("/v1/models/{model}", "GET", "model", "One", inference=False),
+    Operation("/live", "GET", "live", "Liveness", inference=False),
     Operation("/tokenize", "POST", "tokenize", "Ids", inference=False),
 )
 _VOID = frozenset({"meta", "!doctype"})
@@ -35,7 +36,7 @@ class Balance(HTMLParser):
 def test_the_description() -> None:
     page = document(OPERATIONS, "1.2")
     assert page["info"]["version"] == "1.2"
-    assert list(page["paths"]) == ["/tokenize", "/v1/chat", "/v1/models/{model}"]
+    assert list(page["paths"]) == ["/v1/chat", "/v1/models/{model}", "/live", "/tokenize"]
     chat = page["paths"]["/v1/chat"]["post"]
     schema = chat["requestBody"]["content"]["application/json"]["schema"]
     assert schema == {
@@ -50,6 +51,9 @@ def test_the_description() -> None:
     model = page["paths"]["/v1/models/{model}"]["get"]
     assert [parameter["name"] for parameter in model["parameters"]] == ["model"]
     assert "requestBody" not in model
+    assert set(model["responses"]) == {"200", "404"}
+    assert set(page["paths"]["/live"]["get"]["responses"]) == {"200"}
+    assert set(page["paths"]["/tokenize"]["post"]["responses"]) == {"200", "400", "404"}
     assert json.loads(json.dumps(page)) == page
 
 
@@ -58,5 +62,6 @@ def test_the_page_is_well_formed_and_escaped() -> None:
     reader.feed(docs_page(document(OPERATIONS, "1 & 2")))
     assert reader.open == []
     assert "Chat <b>" in reader.text
+    assert "`" not in reader.text
     assert "Inference frontend 1 & 2" in reader.text
     assert all(operation.path in reader.text for operation in OPERATIONS)

@@ -45,6 +45,13 @@ def test_one_namespace_is_enough_but_two_halves_are_not_one() -> None:
     assert report("m", readiness([*halves, *pool(Role.AGGREGATED, namespace="c")]))["ready"]
 
 
+def test_what_the_frontend_itself_lacks_counts_too() -> None:
+    page = report("m", readiness(pool(Role.AGGREGATED)), lacking="tokenizer loading")
+    assert (page["ready"], page["reason"]) == (False, "tokenizer loading")
+    assert page["namespaces"]["default"]["ready"]
+    assert report("m", {}, lacking="tokenizer loading")["reason"] == "no workers"
+
+
 def test_the_refusal() -> None:
     error = not_ready("m", readiness(pool(Role.DECODE)))
     assert error.status == 503

@@ -29,7 +29,7 @@ from frontend.telemetry.disagg import DisaggCounters
 from frontend.telemetry.observer import FrontendObserver
 from frontend.telemetry.series import MAX_MODELS
 from frontend.telemetry.tolerance import BreakerMetrics, MigrationMetrics, QueueMetrics
-from frontend.telemetry.tracing import NoTracer, OtelTracer, make_tracer
+from frontend.telemetry.tracing import NoTracer, OtelTracer, make_tracer, traces_url
 from frontend.tolerance.line import Full
 from frontend.tolerance.migration import TOO_LONG
 from frontend.visit import Visit
@@ -123,6 +123,17 @@ def test_names_from_clients_are_bounded() -> None:
     for number in range(MAX_MODELS + 50):
         serve(observer, visit(f"model-{number}"))
     assert value(catalog, "request_duration_seconds_count", model="other") == 50
+
+
+def test_models_nobody_serves_take_no_label_from_those_served() -> None:
+    catalog = FrontendCatalog(CollectorRegistry())
+    observer = FrontendObserver(catalog, None)
+    for number in range(MAX_MODELS):
+        one = visit(f"model-{number}")
+        one.status, one.error_type = 404, "not_found"
+        observer.ended(one)
+    serve(observer, visit("served"))
+    assert value(catalog, "request_duration_seconds_count", model="served") == 1
 
 
 def test_a_page_of_ours_counts_as_no_model_request() -> None:
@@ -242,3 +253,8 @@ def test_what_tolerance_tells_is_counted() -> None:
     assert value(catalog, "worker_circuit_open", worker_id="7") == 1
     breaker.changed(7, is_open=False)
     assert value(catalog, "worker_circuit_open", worker_id="7") is None
+
+
+@pytest.mark.parametrize("endpoint", ["http://c:4318", "http://c:4318/", "http://c:4318/v1/traces"])
+def test_a_collector_is_named_with_or_without_its_path(endpoint: str) -> None:
+    assert traces_url(endpoint) == "http://c:4318/v1/traces"

@@ -20,8 +20,10 @@ def test_failures_in_a_row_open_the_circuit_of_that_worker_alone() -> None:
     breakers, _, told = made()
     for _ in range(3):
         assert breakers.usable(1)
+        assert breakers.all_usable()
         breakers.failed(1)
     assert not breakers.usable(1)
+    assert not breakers.all_usable()
     assert breakers.usable(2)
     assert told == [(1, True)]
     assert breakers.open_circuits == (1,)

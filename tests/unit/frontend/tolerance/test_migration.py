@@ -16,8 +16,9 @@ from frontend.config.model import ToleranceConfig
 from frontend.errors import ApiError
 from frontend.http.api import Failure, Reply
 from frontend.pipeline.call import Call, Leg, Route
-from frontend.pipeline.lost import WorkerLostError
+from frontend.pipeline.lost import WorkerFaultError, WorkerLostError
 from frontend.sse import DONE, DONE_DATA, SseReader, event
+from frontend.tolerance.continuing import Counts
 from frontend.tolerance.migration import TOO_LONG, Migration
 from tests.unit.frontend.fakes import FakeReply, call, components, worker
 
@@ -29,6 +30,9 @@ WORDS = (" a", " b", " ce", " déjà", " e", " f")
 def follow(tokens: list[int]) -> int:
     """The next token of an autoregressive engine."""
     return xxhash.xxh3_64_intdigest(str(tokens).encode()) % len(WORDS)
+
+
+_ABORTED = b'{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"abort","token_ids":[]}]}'
 
 
 class Engine:
@@ -51,6 +55,8 @@ class Engine:
         broken = self.breaks[number] if number < len(self.breaks) else None
         if isinstance(broken, Exception):
             raise broken
+        if broken == "fault answered":
+            raise WorkerFaultError(free[0].worker_id)
         if broken == "busy":
             reply.start(503, (("content-type", "application/json"),))
             reply.data(b'{"message":"later"}')
@@ -61,6 +67,8 @@ class Engine:
             return
         reply.start(200, (("content-type", "text/event-stream"),))
         data = b"".join(self._events(call, broken if isinstance(broken, int) else None))
+        if broken == "abort":
+            data = b"".join(self._events(call, 5)) + event(_ABORTED) + DONE
         if broken == "fault":
             data = event(b'{"error":{"message":"engine core died","code":500}}') + DONE
         for piece in _cut(data, self.seed + number):
@@ -127,7 +135,7 @@ def _cut(data: bytes, seed: int) -> list[bytes]:
 
 def migration(engine: Engine, limit: int = 3, **more: Any) -> Migration:
     settings: dict[str, Any] = {"migration_limit": limit}
-    settings |= {name: more.pop(name) for name in list(more) if name.startswith("migration")}
+    settings |= {name: more.pop(name) for name in list(more) if name.startswith(("migration", "queue"))}
     return Migration(
         engine, ToleranceConfig(**settings), components(*WORKERS, **more), window=lambda _m: 1000
     )
@@ -219,7 +227,54 @@ async def test_a_busy_worker_is_passed_over_and_believed_in_the_end() -> None:
 
 async def test_an_engine_that_dies_politely_is_lost_all_the_same() -> None:
     calm = await served(Engine(), streamed(chat=True))
-    assert said(await served(Engine("fault"), streamed(chat=True))) == said(calm)
+    for way in ("fault", "abort", "fault answered"):
+        engine = Engine(way)
+        assert said(await served(engine, streamed(chat=True))) == said(calm)
+        assert len(engine.asked) == 2, way
+
+
+async def test_the_call_is_left_as_it_came_for_whoever_asks_again() -> None:
+    one = streamed(chat=True)
+    asked = (one.api, one.path, one.body)
+    overloaded = ApiError(529, "busy", cause="overload")
+    with pytest.raises(ApiError, match="busy"):
+        await served(Engine(overloaded), one)
+    assert (one.api, one.path, one.body) == asked
+    await served(Engine(3), one)
+    assert (one.api, one.path, one.body) == asked
+
+
+async def test_whoever_lost_a_worker_waits_for_the_next_within_the_time_for_it() -> None:
+    calm = await served(Engine(), streamed(chat=True))
+    nobody = ApiError(503, "nobody is left")
+    busy = ApiError(529, "busy", cause="overload")
+    unreachable = WorkerLostError(Failure.CONNECT, 2)
+    one = streamed(chat=True)
+    reply = await served(Engine(7, nobody, busy, unreachable), one, limit=1)
+    assert said(reply) == said(calm)
+    assert one.facts.migrations == 1
+    with pytest.raises(ApiError, match="nobody"):
+        await served(Engine(7, nobody), streamed(chat=True), queue_timeout_s=0.0)
+
+
+async def test_whoever_does_not_serve_the_model_is_never_tried() -> None:
+    one = streamed(chat=True)
+    one.excluded.add(1)
+    engine = Engine(1, 1, 1)
+    await served(engine, one)
+    assert len(engine.asked) == 5, "workers 2, 3, 4, nobody, and one of them again"
+    assert one.excluded == {1}
+
+
+async def test_cached_tokens_stay_within_the_clients_prompt() -> None:
+    counts = Counts()
+    counts.moved(5)
+    usage = b'{"prompt_tokens":9,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":8}}'
+    assert msgspec.json.decode(counts.adjusted(msgspec.Raw(usage))) == {
+        "prompt_tokens": 4,
+        "completion_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 4},
+    }
 
 
 async def test_a_lost_end_is_made_up() -> None:

@@ -122,6 +122,19 @@ async def test_a_client_that_leaves_leaves_the_line() -> None:
     await first
 
 
+async def test_priorities_beyond_any_float_wait_too() -> None:
+    queue, pool, _ = made()
+    first = asyncio.create_task(queue.handle(call(request_id="a"), FakeReply()))
+    await until(lambda: bool(pool.holding))
+    one = call({"priority": -(10**400)}, request_id="b")
+    second = asyncio.create_task(queue.handle(one, FakeReply()))
+    await until(lambda: len(queue) == 1)
+    pool.holding["a"].set()
+    await until(lambda: "b" in pool.holding)
+    pool.holding["b"].set()
+    await asyncio.gather(first, second)
+
+
 async def test_other_errors_are_nothing_to_wait_for() -> None:
     class Refusing:
         name = "refusing"
@@ -145,3 +158,77 @@ async def test_capacity_that_nobody_here_freed_is_noticed() -> None:
     for name in ("a", "b"):
         pool.holding[name].set()
     await asyncio.gather(first, second)
+
+
+class Losing(Pool):
+    """Routes requests whose name begins with "lost" to a worker that is not there, once each."""
+
+    def __init__(self, places: int) -> None:
+        super().__init__(places)
+        self.lost: set[str] = set()
+
+    async def handle(self, call: Call, reply: Reply) -> None:
+        if call.request_id.startswith("lost") and call.request_id not in self.lost and self.lost_now:
+            self.lost.add(call.request_id)
+            if call.on_routed is not None:
+                call.on_routed()
+            raise ApiError(529, "the others are busy", cause="overload")
+        await super().handle(call, reply)
+
+    lost_now = False
+
+
+async def test_who_was_admitted_in_vain_gets_its_place_back() -> None:
+    pool, told = Losing(1), Told()
+    config = FrontendConfig(tolerance=ToleranceConfig(queue_max_requests=2))
+    queue = WaitingQueue(pool, config, asyncio.get_running_loop().time, told)
+    holder = asyncio.create_task(queue.handle(call(request_id="a"), FakeReply()))
+    await until(lambda: "a" in pool.holding)
+    tasks = []
+    for count, name in enumerate(("lost", "b"), 1):
+        tasks.append(asyncio.create_task(queue.handle(call(request_id=name), FakeReply())))
+        await until(lambda count=count: len(queue) == count)  # type: ignore[misc]
+    pool.lost_now = True
+    await until(lambda: bool(pool.lost))
+    await until(lambda: len(queue) == 2)
+    pool.holding["a"].set()
+    for name in ("lost", "b"):
+        await until(lambda name=name: name in pool.holding)  # type: ignore[misc]
+        pool.holding[name].set()
+    await asyncio.gather(holder, *tasks)
+    assert pool.routed == ["a", "lost", "b"]
+    assert (told.requests, told.tokens, len(queue)) == (0, 0, 0)
+
+
+class Dying(Pool):
+    """The worker of "begun" dies with it; it asks for another, in line."""
+
+    async def handle(self, call: Call, reply: Reply) -> None:
+        if call.request_id == "begun":
+            done = self.holding["begun"] = asyncio.Event()
+            await done.wait()
+            self.holding = {"somebody else": asyncio.Event()}
+            call.facts.migrations = 1
+            while len(self.holding) >= self.places:
+                assert call.wait_in_line is not None
+                await call.wait_in_line()
+        await super().handle(call, reply)
+
+
+async def test_an_answer_that_has_begun_goes_first_and_past_the_bounds() -> None:
+    pool, told = Dying(1), Told()
+    config = FrontendConfig(tolerance=ToleranceConfig(queue_max_requests=1))
+    queue = WaitingQueue(pool, config, asyncio.get_running_loop().time, told)
+    begun = asyncio.create_task(queue.handle(call(request_id="begun"), FakeReply()))
+    await until(lambda: "begun" in pool.holding)
+    waiting = asyncio.create_task(queue.handle(call(request_id="b"), FakeReply()))
+    await until(lambda: len(queue) == 1)
+    pool.holding["begun"].set()
+    await until(lambda: len(queue) == 2)
+    pool.holding.clear()
+    for name in ("begun", "b"):
+        await until(lambda name=name: name in pool.holding)  # type: ignore[misc]
+        pool.holding[name].set()
+    await asyncio.gather(begun, waiting)
+    assert pool.routed == ["begun", "b"]
+    assert (told.away, told.requests, told.tokens) == ([], 0, 0)

@@ -237,7 +237,7 @@ def test_what_cannot_be_counted_here_is_asked_of_a_worker(
         count(engine, a_call(api, body | more, path=path, model=more["model"])).body == b'{"input_tokens":9}'
     )
     assert engine.seen is not None
-    assert (engine.seen.api, engine.seen.path) == (api, path)
+    assert (engine.seen.api, engine.seen.path) == (Api.COUNT_TOKENS, path)
 
 
 def test_what_is_no_prompt_is_not_counted() -> None:
