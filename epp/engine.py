@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from epp.config.errors import ConfigError
-from epp.config.model import Config, DiscoveryConfig, RoutingConfig
+from epp.config.model import Config, RoutingConfig
 from epp.core.endpoints import Endpoint, WorkerRank
 from epp.core.kvindex.native import NativeRouter
 from epp.core.kvindex.reference import ReferenceRouter
@@ -20,6 +20,7 @@ from epp.core.scheduling.building import policy_for
 from epp.core.scheduling.foreign import installed_plugins
 from epp.discovery.etcd import EtcdDiscovery
 from epp.discovery.file import FileDiscovery
+from epp.discovery.kubernetes.making import kubernetes_discovery
 from epp.discovery.memory import MemoryDiscovery
 from epp.discovery.namespaces import NamespaceDiscovery
 from epp.discovery.source import Discovery, DiscoveryMetrics
@@ -237,14 +238,18 @@ def make_chooser(
 
 
 def make_discovery(config: Config, catalog: Catalog) -> Discovery:
-    """The configured source of endpoints; raises ConfigError for certificates that cannot be read."""
-    source, asked = _make_source(config.discovery, DiscoveryCounters(catalog)), config.discovery
+    """The configured source of endpoints; raises ConfigError for certificates that cannot be read, and for a
+    Kubernetes API that nothing says the place of."""
+    source, asked = _make_source(config, DiscoveryCounters(catalog)), config.discovery
     if asked.namespace is None and asked.namespace_prefix is None:
         return source
     return NamespaceDiscovery(source, asked.namespace, asked.namespace_prefix)
 
 
-def _make_source(asked: DiscoveryConfig, metrics: DiscoveryMetrics) -> Discovery:
+def _make_source(config: Config, metrics: DiscoveryMetrics) -> Discovery:
+    asked = config.discovery
+    if config.pool.name is not None or config.pool.selector is not None:
+        return kubernetes_discovery(config.pool, metrics)
     if asked.backend == "etcd":
         try:
             return EtcdDiscovery(asked.etcd, metrics)

@@ -16,6 +16,7 @@ from epp.config.load import Loaded
 from epp.config.settings import BY_PATH, shown_value, value_at
 from epp.core.scheduling.building import BuiltPolicy, policy_for
 from epp.core.scheduling.foreign import installed_plugins
+from epp.discovery.kubernetes.making import pool_reference
 
 _WIDEST = 40
 """Columns are padded up to here; a longer value pushes its line."""
@@ -31,12 +32,20 @@ def run(argv: Sequence[str]) -> int:
     as_json = "--json" in argv
     try:
         loaded = load([word for word in argv if word != "--json"])
+        _check_pool(loaded)
         built = _build(loaded)
     except ConfigError as error:
         _print_problems(error, as_json)
         return 2
     print(_as_json(loaded, built) if as_json else _as_table(loaded, built))
     return 0
+
+
+def _check_pool(loaded: Loaded) -> None:
+    """Names and labels; whether the pool is there only the cluster knows."""
+    pool = loaded.config.pool
+    if pool.name is not None or pool.selector is not None:
+        pool_reference(pool)
 
 
 def _build(loaded: Loaded) -> BuiltPolicy | None:

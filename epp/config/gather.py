@@ -88,6 +88,7 @@ def gather(
     for path, (value, source) in document.values.items():
         if path not in gathered.values:
             gathered.put(path, value, source)
+    _take_served(table, gathered)
     _take_models(table, gathered)
     if document.picker is not None:
         gathered.values[table.plugins] = document.picker
@@ -170,6 +171,15 @@ def _read(path: str, source: Source | None, read_file: ReadFile) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(f"{path}, named by {source}, cannot be read: {reason}.") from error
+
+
+def _take_served(table: Table[C], gathered: Gathered) -> None:
+    """Names without paths, where a program serves models that it does not tokenize."""
+    values, sources = gathered.values, gathered.sources
+    if table.served and MODEL_PATHS.path not in values and not values.get(table.models):
+        names = values.pop(MODEL_NAMES.path, ())
+        if names:
+            gathered.put(table.served, names, sources[MODEL_NAMES.path])
 
 
 def _take_models(table: Table[C], gathered: Gathered) -> None:

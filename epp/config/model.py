@@ -79,7 +79,7 @@ class DiscoveryConfig:
     """Where endpoints come from."""
 
     backend: str = "file"
-    """file | etcd: who says which endpoints there are."""
+    """file | etcd | kubernetes: who says which endpoints there are; a pool or a selector asks Kubernetes."""
     endpoints_file: str | None = None
     """YAML or JSON file of endpoints, watched."""
     poll_interval_s: float = 1.0
@@ -105,6 +105,10 @@ class PoolConfig:
     """Labels of the pods (``app=vllm,tier=a``), instead of a pool's name."""
     target_ports: tuple[int, ...] = ()
     """Ports of the pods found by labels, 1 to 8 of them; each is one endpoint."""
+    kv_events_port: int | None = None
+    """Where pods publish KV events that say nothing themselves; None: they publish none."""
+    kubeconfig: str | None = None
+    """Kubeconfig file; None: the pod's service account, else ``~/.kube/config``."""
 
 
 @dataclass(frozen=True, slots=True)

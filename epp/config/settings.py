@@ -85,7 +85,7 @@ _SERVER = (
 )
 
 _ENDPOINTS = (
-    _row("discovery.backend", choice("file", "etcd"), "discovery-backend"),
+    _row("discovery.backend", choice("file", "etcd", "kubernetes"), "discovery-backend"),
     _row("discovery.endpoints_file", TEXT, "endpoints-file"),
     _row("discovery.poll_interval_s", seconds(0.05, 3600.0), "endpoints-poll-interval"),
     _row("discovery.namespace", TEXT, "discovery-namespace"),
@@ -100,6 +100,8 @@ _ENDPOINTS = (
     _row("pool.group", TEXT, "pool-group"),
     _row("pool.selector", TEXT, "endpoint-selector"),
     _row("pool.target_ports", many(whole(1, 65535), 8), "endpoint-target-ports"),
+    _row("pool.kv_events_port", whole(1, 65535), "kv-events-port", "DYN_EPP_KV_EVENT_PORT"),
+    _row("pool.kubeconfig", TEXT, "kubeconfig", "KUBECONFIG"),
     _row("scrape.enabled", BOOLEAN, "scrape-metrics"),
     _row("scrape.interval_s", seconds(0.05, 3600.0), "refresh-metrics-interval"),
     _row("scrape.jitter", real(0.0, 0.9), "scrape-jitter"),

@@ -86,6 +86,8 @@ class Table(Generic[C]):
     """Variable without effect → what happens instead."""
     engine: str = ""
     """Prefix of the picker's own records among the paths (``picker.``)."""
+    served: str = ""
+    """The field that takes model names given without a path; empty: they are refused."""
     policy: str = "routing.policy"
     """The field that an EndpointPickerConfig sets to ``scorers``."""
 

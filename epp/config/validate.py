@@ -96,6 +96,24 @@ RULES: tuple[Rule[Config], ...] = (
         "endpoints come from one place",
     ),
     Rule(
+        lambda c: c.discovery.backend == "kubernetes" and c.pool.name is None and c.pool.selector is None,
+        "discovery.backend",
+        "pool.name",
+        "Kubernetes is asked for a pool by its name, or for pods by their labels",
+    ),
+    Rule(
+        lambda c: c.discovery.backend == "etcd" and c.pool.name is not None,
+        "discovery.backend",
+        "pool.name",
+        "endpoints come from one place",
+    ),
+    Rule(
+        lambda c: c.discovery.backend == "etcd" and c.pool.selector is not None,
+        "discovery.backend",
+        "pool.selector",
+        "endpoints come from one place",
+    ),
+    Rule(
         lambda c: (c.discovery.etcd.cert_path is None) != (c.discovery.etcd.key_path is None),
         "discovery.etcd.cert_path",
         "discovery.etcd.key_path",
@@ -111,8 +129,7 @@ def _keeps_sessions(config: Config) -> bool:
 
 def contradictions(config: Config, sources: Sources) -> list[str]:
     """One sentence for each pair of settings that cannot be together, naming both."""
-    problems = broken(RULES, TABLE, config, sources)
-    return [*problems, *_same_ports(config, sources), *_unreachable(config, sources, bool(problems))]
+    return [*broken(RULES, TABLE, config, sources), *_same_ports(config, sources)]
 
 
 def _same_ports(config: Config, sources: Sources) -> Iterator[str]:
@@ -123,20 +140,15 @@ def _same_ports(config: Config, sources: Sources) -> Iterator[str]:
             yield f"{first} and {second} contradict each other: each needs a port of its own."
 
 
-def _unreachable(config: Config, sources: Sources, is_broken: bool) -> Iterator[str]:
-    """Pools need the Kubernetes API, which this picker does not speak."""
-    if is_broken:
-        return
-    for path in ("pool.name", "pool.selector"):
-        if getattr(config.pool, path.partition(".")[2]) is not None:
-            asked = _said(path, config, sources)
-            yield f"{asked} needs discovery by Kubernetes, which is not available; give --endpoints-file."
-
-
 def require_endpoints(config: Config) -> None:
     """Refuse to serve when nothing names the endpoints; raises ConfigError."""
-    if config.discovery.endpoints_file is None and config.discovery.backend == "file":
-        raise ConfigError("Nothing names the endpoints: give --endpoints-file, or --discovery-backend=etcd.")
+    discovery, pool = config.discovery, config.pool
+    named = discovery.endpoints_file is not None or pool.name is not None or pool.selector is not None
+    if discovery.backend == "file" and not named:
+        raise ConfigError(
+            "Nothing names the endpoints: give --endpoints-file, --pool-name, --endpoint-selector, or"
+            " --discovery-backend=etcd."
+        )
 
 
 def remarks(config: Config, sources: Sources) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ SAMPLES = {
     "one of native, python": ("python", "native"),
     "one of debug, info, warning, error": ("debug", "error"),
     "one of text, json": ("json", "text"),
-    "one of file, etcd": ("etcd", "file"),
+    "one of file, etcd, kubernetes": ("etcd", "file"),
     BY_PATH["discovery.etcd.endpoints"].kind.says: ("http://one:2379", "https://two:1"),
 }
 
@@ -261,6 +261,8 @@ class TestRefusals:
             (["--endpoint-selector=a=b"], "--endpoint-selector=a=b", "--endpoint-target-ports=none"),
             (["--endpoint-target-ports=80,81"], "--endpoint-target-ports=80,81", "--endpoint-selector=none"),
             (["--endpoints-file=e", "--pool-name=p"], "--endpoints-file=e", "--pool-name=p"),
+            (["--discovery-backend=etcd", "--pool-name=p"], "--discovery-backend=etcd", "--pool-name=p"),
+            (["--discovery-backend=kubernetes"], "--discovery-backend=kubernetes", "--pool-name=none"),
             (
                 ["--endpoints-file=e", "--endpoint-selector=a", "--endpoint-target-ports=1"],
                 "--endpoints-file=e",
@@ -278,12 +280,6 @@ class TestRefusals:
         text = refused("--config-text=a", env={"EPP_CONFIG_FILE": "f"})
         assert text == (
             "EPP_CONFIG_FILE in the environment and --config-text on the command line cannot both be given."
-        )
-
-    def test_a_pool_is_one_sentence_for_now(self) -> None:
-        assert refused("--pool-name=p").count(".") == 1
-        assert "needs discovery by Kubernetes" in refused(
-            "--endpoint-selector=a", "--endpoint-target-ports=1"
         )
 
     def test_every_problem_is_told_at_once(self) -> None:
@@ -357,3 +353,5 @@ def test_serving_needs_endpoints() -> None:
         require_endpoints(load().config)
     require_endpoints(load("--endpoints-file=e.yaml").config)
     require_endpoints(load("--discovery-backend=etcd").config)
+    require_endpoints(load("--pool-name=p").config)
+    require_endpoints(load("--endpoint-selector=a=b", "--endpoint-target-ports=1").config)

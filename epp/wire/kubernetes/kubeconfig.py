@@ -1,0 +1,146 @@
+"""The kubeconfig file, as far as it can be used without running other programs.
+
+Form: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/.
+"""
+
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from epp.wire.kubernetes.api import is_object_name
+from epp.wire.untyped import as_list, as_mapping
+from epp.wire.urls import Url, parse_url
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+_MAX_DEPTH: Final = 32
+
+
+class KubeconfigError(ValueError):
+    """The file cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """Certificates or a key: in the file itself, or in another."""
+
+    data: bytes | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """How one context reaches its cluster."""
+
+    server: Url
+    """Its target is the path everything else is below."""
+    ca: Pem | None = None
+    """None: the system's authorities."""
+    server_name: str | None = None
+    """The name the server's certificate must have, if not its host's."""
+    insecure: bool = False
+    """Do not verify the server's certificate."""
+    client_cert: Pem | None = None
+    client_key: Pem | None = None
+    token: str | None = None
+    token_path: str | None = None
+    """Read anew for every call."""
+    namespace: str | None = None
+
+
+def parse_kubeconfig(data: bytes) -> Kubeconfig:
+    """The current context of a file; raises KubeconfigError."""
+    document = _load(data)
+    context = _named(document, "contexts", "context", document.get("current-context"))
+    cluster = _named(document, "clusters", "cluster", context.get("cluster"))
+    user: Mapping[Any, Any] = {}
+    if context.get("user"):
+        user = _named(document, "users", "user", context.get("user"))
+    for unsupported in ("exec", "auth-provider", "username"):
+        if user.get(unsupported):
+            raise KubeconfigError(
+                f"users with {unsupported!r} are not supported; give a token or a certificate"
+            )
+    certificate, key = _pem(user, "client-certificate"), _pem(user, "client-key")
+    if (certificate is None) != (key is None):
+        raise KubeconfigError("client-certificate and client-key go together")
+    return Kubeconfig(
+        server=_server(cluster),
+        ca=_pem(cluster, "certificate-authority"),
+        server_name=_text(cluster, "tls-server-name"),
+        insecure=cluster.get("insecure-skip-tls-verify") is True,
+        client_cert=certificate,
+        client_key=key,
+        token=_text(user, "token"),
+        token_path=_text(user, "tokenFile"),
+        namespace=_namespace(context),
+    )
+
+
+def _load(data: bytes) -> Mapping[Any, Any]:
+    if len(data) > MAX_FILE_BYTES:
+        raise KubeconfigError(f"the file is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        _check_depth(data)
+        document = as_mapping(yaml.load(data, Loader=yaml.CSafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise KubeconfigError(f"not YAML: {' '.join(str(error).split())[:200]}") from error
+    if document is None:
+        raise KubeconfigError("not a mapping")
+    return document
+
+
+def _check_depth(data: bytes) -> None:
+    """The C loader builds nested nodes by recursion and would overflow the stack."""
+    depth = 0
+    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            raise KubeconfigError(f"nested deeper than {_MAX_DEPTH} levels")
+
+
+def _named(document: Mapping[Any, Any], listed: str, field: str, name: Any) -> Mapping[Any, Any]:
+    for entry in map(as_mapping, as_list(document.get(listed)) or ()):
+        if entry is not None and isinstance(name, str) and entry.get("name") == name:
+            return as_mapping(entry.get(field)) or {}
+    raise KubeconfigError(f"there is no {field} named {str(name)[:64]!r}")
+
+
+def _server(cluster: Mapping[Any, Any]) -> Url:
+    try:
+        return parse_url(_text(cluster, "server") or "")
+    except ValueError as error:
+        raise KubeconfigError(f"the cluster's server is wrong: {error}") from error
+
+
+def _namespace(context: Mapping[Any, Any]) -> str | None:
+    namespace = _text(context, "namespace")
+    if namespace is not None and not is_object_name(namespace):
+        raise KubeconfigError(f"{namespace[:64]!r} is no namespace")
+    return namespace
+
+
+def _pem(entry: Mapping[Any, Any], field: str) -> Pem | None:
+    """``FIELD-data`` (base64) goes before ``FIELD`` (a path), as in the client of Kubernetes."""
+    inline = _text(entry, f"{field}-data")
+    if inline is not None:
+        try:
+            return Pem(data=b64decode(inline, validate=True))
+        except ValueError as error:
+            raise KubeconfigError(f"{field}-data is not base64") from error
+    path = _text(entry, field)
+    return None if path is None else Pem(path=path)
+
+
+def _text(entry: Mapping[Any, Any], field: str) -> str | None:
+    value = entry.get(field)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not value.isprintable():
+        raise KubeconfigError(f"{field} must be text")
+    return value
