@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
+LOCK   := uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-annotate
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench gen wheel lock clean
@@ -41,7 +42,9 @@ wheel: $(STAMP) ## build dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 lock: ## renew requirements/*.txt from requirements/*.in
-	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-annotate -o requirements/dev.txt pyproject.toml requirements/dev.in --extra demo --extra hub --extra otel
+	$(LOCK) -o requirements/dev.txt pyproject.toml requirements/dev.in --extra demo --extra hub --extra otel
+	$(LOCK) -o requirements/runtime.txt -c requirements/dev.txt pyproject.toml --extra hub --extra otel
+	$(LOCK) -o requirements/build.txt -c requirements/dev.txt requirements/build.in
 
 clean: ## remove what the other verbs made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

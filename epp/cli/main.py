@@ -11,6 +11,7 @@ _COMMANDS = {
     "demo": ("epp.cli.demo", "run everything on this machine: Envoy, simulated engines, the picker"),
     "check": ("epp.cli.check", "validate the configuration and show where each value came from"),
     "register": ("epp.cli.register", "register a worker with etcd for as long as this runs"),
+    "conformance": ("epp.cli.conformance", "test any endpoint picker from outside, case by case"),
     "explain": ("epp.cli.explain", "ask a running picker what it would choose for a request, and why"),
 }
 """Subcommand → (module with ``run(argv)``, one line of help). Imported only when chosen."""
@@ -38,7 +39,7 @@ def _load(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9} {text}" for name, (_, text) in _COMMANDS.items()]
+    lines = [f"  {name:<11} {text}" for name, (_, text) in _COMMANDS.items()]
     return "\n".join(
         ["usage: epp COMMAND [flags]", "", *lines, "", "`epp COMMAND --help` lists the flags of one."]
     )

@@ -26,20 +26,22 @@ class EchoBackend:
     ``x-pause-ms`` is waited before the body and between events.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """``host``: the loopback address it listens on."""
         self.received: list[Received] = []
         self.port = 0
+        self._host = host
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[object]] = set()
 
     @property
     def host_port(self) -> str:
-        """``127.0.0.1:port``."""
-        return f"127.0.0.1:{self.port}"
+        """``ip:port``."""
+        return f"{self._host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, limit=_MAX_HEAD_BYTES, backlog=4096
+            self._serve, self._host, 0, limit=_MAX_HEAD_BYTES, backlog=4096
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -113,7 +115,7 @@ async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> t
         size = int(headers.get("content-length", "0"))
         digest.update(await reader.readexactly(size))
         return digest.hexdigest(), size
-    while length := int(await reader.readline(), 16):
+    while length := int(await reader.readuntil(b"\r\n"), 16):
         digest.update(await reader.readexactly(length))
         size += length
         await reader.readexactly(2)

@@ -4,8 +4,11 @@ The variants cover what gateways really set up: the body modes of the Endpoint P
 steer (``ORIGINAL_DST`` by header, ``override_host`` by metadata as Istio does), plaintext or
 unverified TLS to the picker, response bodies kept away from it (the cheap way) or sent through it.
 The result is JSON, which Envoy reads as it reads YAML; ``validate`` in :mod:`epp.testing.envoy` checks it.
+The files that ``gateway-manifests`` gives to a plain Envoy are made here as well: what is shipped is what the
+tests run.
 """
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +19,7 @@ from epp.core.headers import DESTINATION, LB_NAMESPACE, SERVED, SUBSET, SUBSET_N
 _TYPE: Final = "@type"
 _EXT: Final = "type.googleapis.com/envoy.extensions."
 _FOREVER_S: Final = "86400s"
+_CODECS: Final = {True: "HTTP2", False: "HTTP1", None: "AUTO"}
 
 
 class BodyModeName(StrEnum):
@@ -42,15 +46,21 @@ class EnvoyOptions:
     """One variant."""
 
     pickers: Sequence[int]
-    """Ports of pickers on loopback; none: a plain proxy, nobody is asked."""
+    """Ports of pickers; none: a plain proxy, nobody is asked."""
+    picker_host: str = "127.0.0.1"
+    """Where they are: an address, or a name that stands for all of them and is looked up again and again."""
+    listen: str = "127.0.0.1:0"
+    """``ip:port`` for clients; port 0: the kernel chooses."""
+    admin: str = "127.0.0.1:0"
+    """``ip:port`` of the admin pages."""
     endpoints: Sequence[str] = ()
     """``ip:port`` of the model servers; needed by :attr:`Upstream.OVERRIDE_HOST`."""
     upstream: Upstream = Upstream.ORIGINAL_DST
     request_body: BodyModeName = BodyModeName.FULL_DUPLEX_STREAMED
     response_body: BodyModeName = BodyModeName.NONE
     picker_tls: bool = False
-    downstream_h2: bool = False
-    """Clients speak HTTP/2 in plaintext; False: HTTP/1.1."""
+    downstream_h2: bool | None = False
+    """Clients speak HTTP/2 in plaintext; False: HTTP/1.1; None: what each begins with."""
     upstream_h2: bool = False
     subset: Sequence[str] | None = None
     """A subset hint the gateway gives with every request."""
@@ -64,9 +74,9 @@ class EnvoyOptions:
 
 
 def build_config(options: EnvoyOptions) -> dict[str, Any]:
-    """The whole bootstrap; listener and admin listen on loopback ports the kernel chooses."""
+    """The whole bootstrap."""
     return {
-        "admin": {"address": _address("127.0.0.1", 0)},
+        "admin": {"address": _address(*_split(options.admin))},
         "static_resources": {
             "listeners": [_listener(options)],
             "clusters": [_model_servers(options), *([_pickers(options)] if options.pickers else [])],
@@ -78,14 +88,14 @@ def _listener(options: EnvoyOptions) -> dict[str, Any]:
     manager = {
         _TYPE: _EXT + "filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
-        "codec_type": "HTTP2" if options.downstream_h2 else "HTTP1",
+        "codec_type": _CODECS[options.downstream_h2],
         "stream_idle_timeout": _FOREVER_S,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [_route(options)]}]},
         "http_filters": [*_subset_filter(options), *_ext_proc(options), _router()],
     }
     return {
         "name": "ingress",
-        "address": _address("127.0.0.1", 0),
+        "address": _address(*_split(options.listen)),
         "per_connection_buffer_limit_bytes": options.buffer_limit_bytes,
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
@@ -180,24 +190,27 @@ def _override_host() -> dict[str, Any]:
 
 
 def _pickers(options: EnvoyOptions) -> dict[str, Any]:
+    addresses = [f"{options.picker_host}:{port}" for port in options.pickers]
     cluster: dict[str, Any] = {
         "name": "pickers",
-        "type": "STATIC",
+        **_found(options.picker_host),
         "connect_timeout": "10s",
         "circuit_breakers": _unlimited(),
-        "load_assignment": _assignment("pickers", [f"127.0.0.1:{port}" for port in options.pickers]),
+        "load_assignment": _assignment("pickers", addresses),
         "typed_extension_protocol_options": _http(h2=True),
     }
     if options.picker_tls:
         context: dict[str, Any] = {_TYPE: _EXT + "transport_sockets.tls.v3.UpstreamTlsContext"}
         cluster["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": context}
     if options.health_interval_s is not None:
-        cluster["health_checks"] = [_health_check(options.health_interval_s)]
+        cluster["health_checks"] = [_health_check(options.health_interval_s, tls=options.picker_tls)]
         cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     return cluster
 
 
-def _health_check(interval_s: float) -> dict[str, Any]:
+def _health_check(interval_s: float, *, tls: bool) -> dict[str, Any]:
+    """Of HTTP/2 Envoy's checks say nothing in a handshake unless told to, and gRPC servers insist on it."""
+    spoken: dict[str, Any] = {"tls_options": {"alpn_protocols": ["h2"]}} if tls else {}
     return {
         "timeout": "5s",
         "interval": f"{interval_s}s",
@@ -205,12 +218,21 @@ def _health_check(interval_s: float) -> dict[str, Any]:
         "unhealthy_threshold": 1,
         "healthy_threshold": 1,
         "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"},
+        **spoken,
     }
 
 
 def _assignment(name: str, endpoints: Sequence[str]) -> dict[str, Any]:
     members = [{"endpoint": {"address": _address(*_split(endpoint))}} for endpoint in endpoints]
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": members}]}
+
+
+def _found(host: str) -> dict[str, str]:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
+    return {"type": "STATIC"}
 
 
 def _split(endpoint: str) -> tuple[str, int]:
