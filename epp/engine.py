@@ -15,6 +15,7 @@ from epp.config.model import Config, RoutingConfig
 from epp.core.endpoints import Endpoint, WorkerRank
 from epp.core.kvindex.native import NativeRouter
 from epp.core.kvindex.reference import ReferenceRouter
+from epp.core.poolrules import PoolRules
 from epp.core.router import BusyLimits, DisaggRule, Policy, Router, RouterOptions
 from epp.core.scheduling.building import policy_for
 from epp.core.scheduling.foreign import installed_plugins
@@ -89,6 +90,8 @@ class Engine:
         self.busy_limits: dict[str, BusyLimits] = {}
         """By model name, set while running; other models have the configured limits."""
         chooser = make_chooser(config, self.fleet, clock, self.busy_limits)
+        self.rules = PoolRules()
+        """What the pool's owners say of its requests, kept by discovery."""
         self.picker = RequestPicker(
             config,
             PickerParts(
@@ -100,6 +103,7 @@ class Engine:
                 recorder=Recorder(self.active, self._metrics, recent, log, time.time),
                 on_sent=self._note_sent,
                 clock=clock,
+                rules=self.rules,
             ),
         )
         self.inspector = PickerInspector(
@@ -108,7 +112,7 @@ class Engine:
                 self.picker, self.fleet, self.active, recent, self.catalog, chooser, self.readiness, clock
             ),
         )
-        self.discovery = discovery or make_discovery(config, self.catalog)
+        self.discovery = discovery or make_discovery(config, self.catalog, self.rules)
         self._events: EventSubscriber | None = None
         self._background = Background(lambda part: self.catalog.part_failures_total.labels(part).inc())
 
@@ -237,19 +241,19 @@ def make_chooser(
     return ScorerChooser(built.policy, native, fleet)
 
 
-def make_discovery(config: Config, catalog: Catalog) -> Discovery:
-    """The configured source of endpoints; raises ConfigError for certificates that cannot be read, and for a
-    Kubernetes API that nothing says the place of."""
-    source, asked = _make_source(config, DiscoveryCounters(catalog)), config.discovery
+def make_discovery(config: Config, catalog: Catalog, rules: PoolRules | None = None) -> Discovery:
+    """The configured source of endpoints, which keeps ``rules`` if it knows any; raises ConfigError for
+    certificates that cannot be read, and for a Kubernetes API that nothing says the place of."""
+    source, asked = _make_source(config, DiscoveryCounters(catalog), rules), config.discovery
     if asked.namespace is None and asked.namespace_prefix is None:
         return source
     return NamespaceDiscovery(source, asked.namespace, asked.namespace_prefix)
 
 
-def _make_source(config: Config, metrics: DiscoveryMetrics) -> Discovery:
+def _make_source(config: Config, metrics: DiscoveryMetrics, rules: PoolRules | None) -> Discovery:
     asked = config.discovery
     if config.pool.name is not None or config.pool.selector is not None:
-        return kubernetes_discovery(config.pool, metrics)
+        return kubernetes_discovery(config.pool, metrics, rules)
     if asked.backend == "etcd":
         try:
             return EtcdDiscovery(asked.etcd, metrics)

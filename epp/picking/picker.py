@@ -7,13 +7,13 @@ say so. After the booking there is no await, so a client that leaves can never l
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from epp.config.model import Config
 from epp.core.endpoints import WorkerRank
 from epp.core.errors import ClientError
-from epp.core.headers import REQUEST_ID
+from epp.core.headers import MODEL_REWRITE, REQUEST_ID, settable
 from epp.core.outcomes import (
     DropReason,
     Ending,
@@ -24,6 +24,7 @@ from epp.core.outcomes import (
     Refused,
     ResponseFacts,
 )
+from epp.core.poolrules import PoolRules
 from epp.core.requests import RouterOverrides
 from epp.core.router import CapacityError, CostParams, NoChoice
 from epp.core.subset import eligible
@@ -57,6 +58,8 @@ class PickerParts:
     """Told where a prompt goes that the worker's event stream should show."""
     clock: Callable[[], float]
     """Monotonic seconds."""
+    rules: PoolRules = field(default_factory=PoolRules)
+    """What the pool's owners say of its requests; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +138,11 @@ class RequestPicker:
         return understand(
             request,
             self._parts.names,
+            self._parts.rules,
             request_id=request_id,
             trusted=self._config.server.trust_client_headers,
             started_s=self._parts.clock(),
+            seed=self._seeds.getrandbits(64),
         )
 
     def _candidates(self, request: PickInput, name: ModelName) -> tuple[int, ...] | None:
@@ -208,7 +213,7 @@ class RequestPicker:
             body=rewritten(request.body, asked, question.tokens, self._config.routing),
             booking=question.booking,
             reason=reason,
-            response_headers=choice.response_headers,
+            response_headers=(*choice.response_headers, *_told_model(asked)),
         )
         if choice.stores_blocks and question.booking is not None:
             self._parts.on_sent(choice.prefiller, chosen_s)
@@ -227,6 +232,13 @@ class RequestPicker:
     def _next_booking(self) -> int:
         self._bookings += 1
         return self._bookings
+
+
+def _told_model(asked: Asked) -> HeaderPairs:
+    """For the client: the model that answers, where another one does than was asked for, if a header can
+    hold its name."""
+    model = asked.intent.model
+    return settable(((MODEL_REWRITE, model),)) if asked.is_rewritten and model.isascii() else ()
 
 
 _COST_FIELDS = tuple(CostParams.__dataclass_fields__)

@@ -4,7 +4,7 @@ from epp.config.model import RoutingConfig
 from epp.core.requests import Api
 from epp.core.tokens import Exactness, Tokenized
 from epp.picking.asking import Asked
-from epp.wire.inject import splice_cache_salt, splice_token_data
+from epp.wire.inject import splice_cache_salt, splice_model, splice_token_data
 
 _WITH_NVEXT = frozenset({Api.CHAT, Api.COMPLETIONS})
 """APIs whose bodies carry ``nvext``."""
@@ -17,6 +17,8 @@ def rewritten(body: bytes | None, asked: Asked, tokens: Tokenized, routing: Rout
     if body is None:
         return None
     changed = body
+    if asked.is_rewritten:
+        changed = splice_model(changed, asked.intent.model)
     if routing.inject_cache_salt and _lacks_salt(asked):
         changed = splice_cache_salt(changed, asked.intent.salt)
     if routing.inject_token_data and _lacks_tokens(asked, tokens):

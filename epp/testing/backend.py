@@ -26,10 +26,10 @@ class EchoBackend:
     ``x-pause-ms`` is waited before the body and between events.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        """``host``: the loopback address it listens on."""
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """``host``: the loopback address it listens on; port 0: the kernel chooses."""
         self.received: list[Received] = []
-        self.port = 0
+        self.port = port
         self._host = host
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[object]] = set()
@@ -41,7 +41,7 @@ class EchoBackend:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._serve, self._host, 0, limit=_MAX_HEAD_BYTES, backlog=4096
+            self._serve, self._host, self.port, limit=_MAX_HEAD_BYTES, backlog=4096
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

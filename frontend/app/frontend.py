@@ -145,6 +145,7 @@ class Frontend:
             context_window=self.catalogue.context_window,
             decode=self._tokens.text,
             block_tokens=self._block_tokens,
+            rules=self.engine.rules,
         )
 
     def _dispatcher(self) -> Dispatcher:

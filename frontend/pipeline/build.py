@@ -97,7 +97,7 @@ def _tolerant(segment: Segment, config: FrontendConfig, components: Components) 
             counters=components.migration,
         )
     if config.tolerance.queue_max_requests:
-        segment = WaitingQueue(segment, config, components.clock, components.queue)
+        segment = WaitingQueue(segment, config, components.clock, components.queue, components.rules)
     return segment
 
 

@@ -1,10 +1,11 @@
 """What segments are made of; tests inject their own."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from epp.core.endpoints import PoolSnapshot
+from epp.core.poolrules import PoolRules
 from epp.core.tokens import Tokenizer
 from epp.picking.picker import RequestPicker
 from frontend.http.api import Upstream
@@ -104,6 +105,8 @@ class Components:
     """A worker's KV block size in tokens; 0: unknown."""
     context_window: Callable[[str], int | None] = unknown_window
     """A model's context length in tokens; None: unknown."""
+    rules: PoolRules = field(default_factory=PoolRules)
+    """What the pool's owners say of its requests; empty: nothing."""
     migration: "MigrationCounters | None" = None
     """Told of requests that are taken elsewhere."""
     queue: "QueueCounters | None" = None

@@ -102,19 +102,18 @@ def make_tracer(config: TracingConfig) -> Tracer:
     """The tracer the configuration asks for. Raises ConfigError when the extra is not installed."""
     if config.otlp_endpoint is None:
         return NoTracer()
-    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
+    if find_spec("opentelemetry.sdk") is None:
         raise ConfigError(
             f"Traces cannot be sent to {config.otlp_endpoint}: the extra `otel` is not installed."
         )
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 -- an extra
-        OTLPSpanExporter,
-    )
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 -- an extra
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 -- an extra
 
+    from frontend.telemetry.otlp import JsonSpanExporter  # noqa: PLC0415 -- imports the extra
+
     provider = TracerProvider(resource=Resource.create({"service.name": config.service_name}))
-    exporter = OTLPSpanExporter(endpoint=traces_url(config.otlp_endpoint), timeout=_EXPORT_S)
+    exporter = JsonSpanExporter(traces_url(config.otlp_endpoint), _EXPORT_S)
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=_EXPORT_S * 1000))
     return OtelTracer(provider)
 

@@ -11,6 +11,8 @@ from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
+from epp.core.poolrules import PoolRules
+from epp.wire.headers import read_routing_headers
 from frontend.config.model import FrontendConfig
 from frontend.errors import OVERLOAD, ApiError
 from frontend.http.api import Reply
@@ -72,7 +74,9 @@ class WaitingQueue:
         config: FrontendConfig,
         clock: Callable[[], float],
         counters: QueueCounters | None = None,
+        rules: PoolRules | None = None,
     ) -> None:
+        """``rules`` give a trusted client's objective its priority; None: there are none."""
         tolerance = config.tolerance
         self.next = next_
         self._clock = clock
@@ -84,6 +88,8 @@ class WaitingQueue:
             max_tokens=tolerance.queue_max_tokens,
         )
         self._counters = counters or NoCounters()
+        self._rules = rules or PoolRules()
+        self._trusts_objectives = config.picker.server.trust_client_headers
         self._numbers = count()
         self._turns: dict[int, asyncio.Future[None]] = {}
         """Of waiters that are not trying, by number."""
@@ -136,13 +142,21 @@ class WaitingQueue:
 
     def _waiter(self, call: Call) -> Waiter:
         hints = call.nvext.routing.agent_hints
+        ruled = self._ruled(call)
+        asked = hints.priority or call.body.get("priority", int) or 0
         return Waiter(
             number=next(self._numbers),
             arrived_s=call.arrived_s,
             prompt_tokens=_tokens(call),
-            priority=_bounded(hints.priority or call.body.get("priority", int) or 0),
+            priority=_bounded(asked if ruled is None else ruled),
             strict_priority=_bounded(hints.strict_priority or 0),
         )
+
+    def _ruled(self, call: Call) -> int | None:
+        """The priority of the objective that is named; None: of none that is known."""
+        if not self._trusts_objectives or not self._rules.priorities:
+            return None
+        return self._rules.priority_of(read_routing_headers(call.headers).objective)
 
     async def _called(self, waiter: Waiter, deadline_s: float) -> None:
         turn = self._turns[waiter.number] = asyncio.get_running_loop().create_future()

@@ -21,12 +21,14 @@ from epp.wire.kubernetes.api import (
     version_in,
 )
 from epp.wire.kubernetes.kubeconfig import KubeconfigError, parse_kubeconfig
+from epp.wire.kubernetes.objectives import read_objective, read_rewrite, rewrites_of
 from epp.wire.kubernetes.pods import read_pod, workers_of
 from epp.wire.kubernetes.pools import GROUP_V1, GROUP_V1ALPHA2, read_pool
 
 WORDS = """metadata name namespace labels annotations resourceVersion continue items type object spec
 status containers ports containerPort podIP podIPs ip conditions phase deletionTimestamp selector matchLabels
-targetPorts number targetPortNumber message reason code current-context contexts context clusters cluster
+targetPorts number targetPortNumber poolRef priority rules matches model value
+targets modelRewrite weight message reason code current-context contexts context clusters cluster
 users user server certificate-authority-data token""".split()  # noqa: SIM905 -- they read best as words
 VALUES = ["Ready", "True", "ADDED", "ERROR", "10.0.0.1", "fd00::1", "kv-events", "https://a", "65535", "-1"]
 KEYS = [
@@ -62,6 +64,8 @@ def read(body: bytes) -> None:
         lambda: workers_of(read_pod(body), (8000,)),
         lambda: read_pool(body, GROUP_V1),
         lambda: read_pool(body, GROUP_V1ALPHA2),
+        lambda: read_objective(body),
+        lambda: rewrites_of([read_rewrite(body)]),
         lambda: parse_kubeconfig(body),
     )
     read_status(body)

@@ -16,12 +16,14 @@ from typing import Any, Final
 import msgspec
 
 from epp.core.endpoints import PoolSnapshot
+from epp.core.poolrules import PoolRules
 from epp.discovery.kubernetes.access import Access
 from epp.discovery.kubernetes.client import ApiClient
 from epp.discovery.kubernetes.listing import Listing
 from epp.discovery.kubernetes.pods import PodStore
 from epp.discovery.kubernetes.pool import PoolReference, PoolWatch
 from epp.discovery.kubernetes.reflector import Reflector
+from epp.discovery.kubernetes.rules import RulesWatch
 from epp.discovery.source import DiscoveryMetrics, Listener, NullDiscoveryMetrics, Publisher, Unsubscribe
 from epp.wire.kubernetes.api import EventKind, collection
 from epp.wire.kubernetes.pools import Pool
@@ -38,9 +40,14 @@ class KubernetesDiscovery:
     """See the module's preface; fills the Discovery seam."""
 
     def __init__(
-        self, reference: PoolReference, access: Access, metrics: DiscoveryMetrics | None = None
+        self,
+        reference: PoolReference,
+        access: Access,
+        metrics: DiscoveryMetrics | None = None,
+        rules: PoolRules | None = None,
     ) -> None:
-        """Raises ValueError for a selector or ports that cannot be."""
+        """``rules`` are filled with what objectives and rewrites say of the pool; None: nobody reads them.
+        Raises ValueError for a selector or ports that cannot be."""
         self._reference = reference
         self._client = ApiClient(access)
         self._metrics = metrics or NullDiscoveryMetrics()
@@ -49,6 +56,9 @@ class KubernetesDiscovery:
         self._pool_watch: PoolWatch | None = None
         if reference.name is not None:
             self._pool_watch = PoolWatch(self._client, reference, self._take_pool, self._metrics)
+        self._rules_watch: RulesWatch | None = None
+        if reference.name is not None and rules is not None:
+            self._rules_watch = RulesWatch(self._client, reference, rules, self._metrics)
         self._pods_watch: Reflector | None = None
         self._listed: PodStore | None = None
         """What is published; None: no pods were listed, or there is no pool."""
@@ -71,7 +81,8 @@ class KubernetesDiscovery:
                 return watch.problem
         if self._listed is None:
             return f"{self._reference.label}: not listed yet"
-        return self._listed.problem or self._nobody(self._listed)
+        outdated = None if self._rules_watch is None else self._rules_watch.problem
+        return self._listed.problem or self._nobody(self._listed) or outdated
 
     def subscribe(self, listener: Listener) -> Unsubscribe:
         """See Discovery."""
@@ -84,6 +95,8 @@ class KubernetesDiscovery:
             tasks.create_task(self._follow_pods(), name="kubernetes-pods")
             if self._pool_watch is not None:
                 tasks.create_task(self._pool_watch.run(), name="kubernetes-pool")
+            if self._rules_watch is not None:
+                tasks.create_task(self._rules_watch.run(), name="kubernetes-rules")
 
     async def replace(self, listing: Listing, objects: Sequence[msgspec.Raw]) -> None:  # noqa: ARG002 -- of pods there is one listing
         """All pods of the selector; see Sink."""

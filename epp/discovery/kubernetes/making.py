@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from epp.config.errors import ConfigError
 from epp.config.model import PoolConfig
+from epp.core.poolrules import PoolRules
 from epp.discovery.kubernetes.access import AccessError, find_access
 from epp.discovery.kubernetes.discovery import KubernetesDiscovery
 from epp.discovery.kubernetes.pool import PoolReference
@@ -29,13 +30,17 @@ def pool_reference(pool: PoolConfig) -> PoolReference:
 
 
 def kubernetes_discovery(
-    pool: PoolConfig, metrics: DiscoveryMetrics, environment: Mapping[str, str] = os.environ
+    pool: PoolConfig,
+    metrics: DiscoveryMetrics,
+    rules: PoolRules | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> KubernetesDiscovery:
-    """Discovery of that pool; raises ConfigError, also when nothing says where the API is."""
+    """Discovery of that pool, which keeps ``rules`` as its objectives and rewrites say; raises ConfigError,
+    also when nothing says where the API is."""
     reference = pool_reference(pool)
     if pool.kubeconfig is not None:
         environment = {**environment, "KUBECONFIG": pool.kubeconfig}
     try:
-        return KubernetesDiscovery(reference, find_access(environment), metrics)
+        return KubernetesDiscovery(reference, find_access(environment), metrics, rules)
     except AccessError as error:
         raise ConfigError(str(error)) from error

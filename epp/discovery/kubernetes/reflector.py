@@ -41,6 +41,8 @@ _LASTED_S: Final = 1.0
 _ABSENT: Final = 404
 _NOT_SHOWN: Final = (403, _ABSENT)
 """Of two versions of a kind, one may be neither installed nor allowed."""
+_NOT_SHOWN_PAUSE_S: Final = 60.0
+"""A kind that may be missing is looked for again after this."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,16 +75,19 @@ class Reflector:
         metrics: DiscoveryMetrics,
         *,
         watch_s: float = 300.0,
+        optional: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """``watch_s`` is about how long one watch lasts; one of several listings without an object is listed
-        again after it."""
+        again after it. ``optional``: that the kind is not installed, or may not be read, is no problem;
+        it is looked for again every minute."""
         self._client = client
         self._listings = listings
         self._sink = sink
         self._metrics = metrics
         self._watch_s = watch_s
+        self._optional = optional
         self._clock = clock
         self._sleep = sleep
         self._listing = listings[0]
@@ -103,7 +108,13 @@ class Reflector:
                 await self._follow()
             except ExpiredError:
                 self._version = ""
-            except (FetchError, _EndedError, RefusedError, ApiFormatError, AccessError) as error:
+            except RefusedError as error:
+                failed = True
+                if self._optional and error.status in _NOT_SHOWN:
+                    asked_s = await self._do_without(error)
+                else:
+                    asked_s = self._report(error)
+            except (FetchError, _EndedError, ApiFormatError, AccessError) as error:
                 failed = True
                 asked_s = self._report(error)
             if self._clock() - began_s > _LASTED_S:
@@ -147,7 +158,7 @@ class Reflector:
             try:
                 found = await list_all(self._client, listing)
             except RefusedError as error:
-                if error.status not in _NOT_SHOWN:
+                if error.status not in _NOT_SHOWN or self._follows(listing):
                     raise
                 refused = refused or error
                 continue
@@ -159,6 +170,11 @@ class Reflector:
             assert refused is not None
             raise refused
         await self._show(empty)
+
+    def _follows(self, listing: Listing) -> bool:
+        """Whether the object was seen there and nobody said that it is gone: an API server that starts knows
+        roles and definitions one after the other, and for a moment may show another kind alone."""
+        return not self._is_empty and listing == self._listing
 
     async def _show(self, found: Found) -> None:
         self._listing, self._version = found.listing, found.version
@@ -182,6 +198,17 @@ class Reflector:
         if self._told:
             _log.info("endpoints: the Kubernetes API answers again (%s)", self._listing.path)
         self._told, self.problem = False, None
+
+    async def _do_without(self, error: RefusedError) -> float:
+        """A kind that is not installed has no objects; of one that may not be read any more what is known
+        stays. How long until it is looked for again."""
+        self._version, self.problem = "", None
+        if error.status == _ABSENT:
+            await self._sink.replace(self._listing, ())
+        if not self._told:
+            _log.info("endpoints: %s is not used: %s", self._listing.path, error)
+        self._told = True
+        return _NOT_SHOWN_PAUSE_S
 
     def _report(self, error: Exception) -> float:
         """Tell what is wrong; how long the server asks to be left alone."""

@@ -21,7 +21,7 @@ from epp.testing.vocab import cached_model_dir
 
 MODEL = "sim"
 CHAT = "/v1/chat/completions"
-_DEADLINE_S = 20.0
+_DEADLINE_S = 45.0
 # Slow enough that a client can leave in the middle of everything, fast enough for a hundred requests.
 _SPEEDS = ("--prefill-tokens-per-s", "5000", "--decode-tokens-per-s", "400")
 _PORTS = ("--grpc-port", "0", "--grpc-health-port", "0", "--metrics-port", "0")

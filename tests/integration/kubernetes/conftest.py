@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from epp.core.poolrules import PoolRules
 from epp.discovery.kubernetes import KubernetesDiscovery, PoolReference, find_access
 from epp.testing.kubeapi.build import WITH_V1ALPHA2_VERSION, KubeApiError, custom_resources
 from epp.testing.kubeapi.objects import (
@@ -84,12 +85,12 @@ class Space:
 
     @asynccontextmanager
     async def discovered(
-        self, user: dict[str, Any] | None = None, **reference: Any
+        self, user: dict[str, Any] | None = None, rules: PoolRules | None = None, **reference: Any
     ) -> AsyncIterator[KubernetesDiscovery]:
         config = self.server.kubeconfig(self.name, user or {"token": "picker-token"})
         access = find_access({"KUBECONFIG": str(config)})
         which = {"name": "pool"} if "selector" not in reference else {}
-        discovery = KubernetesDiscovery(PoolReference(self.name, **which, **reference), access)
+        discovery = KubernetesDiscovery(PoolReference(self.name, **which, **reference), access, rules=rules)
         task = asyncio.create_task(discovery.run())
         try:
             yield discovery

@@ -12,6 +12,7 @@ from epp.config.model import Config, EventsConfig, ModelConfig, RoutingConfig, S
 from epp.core.endpoints import Endpoint, PoolSnapshot, Role, WorkerRank
 from epp.core.kvindex.reference import ReferenceRouter
 from epp.core.outcomes import Picked, PickInput
+from epp.core.poolrules import PoolRules
 from epp.core.requests import ChatPrompt, Prompt, TokenPrompt
 from epp.core.router import ApplyReport, BlocksStored, Policy, RouterOptions
 from epp.core.tokens import Exactness, Tokenized
@@ -103,6 +104,7 @@ class Spine:
         self.tokenizer = WordTokenizer()
         self.recent = RecentDecisions(config.telemetry.recent_picks)
         self.sent: list[WorkerRank] = []
+        self.rules = PoolRules()
         chooser = make_chooser(config, self.fleet, lambda: self.now_s)
         self.picker = RequestPicker(
             config,
@@ -121,6 +123,7 @@ class Spine:
                 ),
                 on_sent=lambda target, _: self.sent.append(target),
                 clock=lambda: self.now_s,
+                rules=self.rules,
             ),
         )
         self.inspector = PickerInspector(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.frontend.conftest import Front, ScriptedWorker, Site, until
@@ -22,7 +21,7 @@ ANSWER = {
 @pytest.fixture(scope="module")
 def collector() -> Iterator[ScriptedWorker]:
     worker = ScriptedWorker()
-    worker.answers["/v1/traces"] = (200, "application/x-protobuf", b"")
+    worker.answers["/v1/traces"] = (200, "application/json", b"{}")
     yield worker
     worker.close()
 
@@ -50,12 +49,16 @@ def test_a_trace_goes_from_the_client_through_the_frontend_to_the_worker(
     assert trace == TRACE
     until(lambda: any(path == "/v1/traces" for path, _, _ in collector.asked), "an export")
     _, exported = collector.last("/v1/traces")
-    (resource,) = ExportTraceServiceRequest.FromString(exported).resource_spans
-    span = resource.scope_spans[0].spans[0]
-    assert (span.trace_id.hex(), span.parent_span_id.hex(), span.span_id.hex()) == (TRACE, PARENT, child)
-    attributes = {a.key: a.value for a in span.attributes}
-    assert attributes["llm.worker"].string_value == f"127.0.0.1:{scripted.entry()['port']}"
-    assert attributes["gen_ai.usage.input_tokens"].int_value == 7
+    (resource,) = json.loads(exported)["resourceSpans"]
+    span = resource["scopeSpans"][0]["spans"][0]
+    assert (span["traceId"], span["parentSpanId"], span["spanId"]) == (TRACE, PARENT, child)
+    assert span["kind"] == 2, "server"
+    attributes = {a["key"]: a["value"] for a in span["attributes"]}
+    assert attributes["llm.worker"] == {"stringValue": f"127.0.0.1:{scripted.entry()['port']}"}
+    assert attributes["gen_ai.usage.input_tokens"] == {"intValue": "7"}
+    assert int(span["endTimeUnixNano"]) > int(span["startTimeUnixNano"])
+    of_process = {a["key"]: a["value"] for a in resource["resource"]["attributes"]}
+    assert of_process["service.name"] == {"stringValue": "frontend"}
 
 
 def test_metrics_have_the_prefix_asked_for_and_what_the_answer_tells(traced: Front) -> None:

@@ -258,8 +258,44 @@ async def test_an_object_that_was_deleted_is_looked_for_under_every_kind() -> No
     assert [told for told, _ in followed.picture.told] == ["/new", "DELETED", "/old"]
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_kind_that_had_the_object_and_is_not_shown_for_a_moment_keeps_it(status: int) -> None:
+    """An API server that starts knows its roles and definitions one after the other."""
+    away = FetchError(FetchFailure.CONNECT, "away")
+    script = Script(page("5", "a"), away, refused(status), page("7", "a"))
+    followed = await Followed(script, NEW, OLD).run()
+    assert followed.picture.told == [("/new", [{"metadata": {"name": "a"}}])] * 2
+    assert not any(asked.startswith("/old") for asked in script.asked)
+    assert "the Kubernetes API at api" in (followed.problems[-1] or "")
+
+
 async def test_a_list_has_an_end() -> None:
     script = Script(*(page("5", rest="t") for _ in range(100)), page("6"))
     followed = await Followed(script).run()
     assert followed.counts.failures == ["format"]
     assert followed.picture.told == [("/new", [])]
+
+
+def optional(script: Script) -> Followed:
+    followed = Followed(script)
+    followed.reflector = Reflector(
+        script, (NEW,), followed.picture, followed.counts, optional=True, sleep=followed._sleep
+    )
+    return followed
+
+
+async def test_an_optional_kind_that_is_not_installed_has_no_objects() -> None:
+    script = Script(refused(404), page("5", "a"), [error(500)], refused(404), page("9", "b"))
+    followed = await optional(script).run()
+    told = [(path, len(objects)) for path, objects in followed.picture.told]  # type: ignore[arg-type]
+    assert told == [("/new", 0), ("/new", 1), ("/new", 0), ("/new", 1)]
+    assert followed.problems[0] is None
+    assert followed.pauses[0] == 60.0, "it is not looked for often"
+
+
+async def test_an_optional_kind_that_may_not_be_read_any_more_keeps_its_objects() -> None:
+    script = Script(page("5", "a"), refused(403), page("9", "b"))
+    followed = await optional(script).run()
+    assert len(followed.picture.told) == 2
+    assert followed.problems == [None]
+    assert followed.counts.failures == []

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from epp.config.model import Config, ServerConfig
+from epp.core.poolrules import PoolRules
 from frontend.config.model import FrontendConfig, ToleranceConfig
 from frontend.errors import ApiError
 from frontend.http.api import Reply, whole
@@ -232,3 +234,27 @@ async def test_an_answer_that_has_begun_goes_first_and_past_the_bounds() -> None
     await asyncio.gather(begun, waiting)
     assert pool.routed == ["begun", "b"]
     assert (told.away, told.requests, told.tokens) == ([], 0, 0)
+
+
+@pytest.mark.parametrize(("trusted", "order"), [(True, ["a", "c", "b"]), (False, ["a", "b", "c"])])
+async def test_an_objectives_priority_counts_if_the_client_is_trusted(
+    trusted: bool, order: list[str]
+) -> None:
+    rules, pool = PoolRules(), Pool(1)
+    rules.priorities = {"urgent": 100}
+    config = FrontendConfig(
+        picker=Config(server=ServerConfig(trust_client_headers=trusted)),
+        tolerance=ToleranceConfig(queue_max_requests=4),
+    )
+    queue = WaitingQueue(pool, config, asyncio.get_running_loop().time, rules=rules)
+    tasks: list[asyncio.Task[None]] = []
+    for number, name in enumerate("abc"):
+        headers = {"x-llm-d-inference-objective": "urgent" if name == "c" else "unknown"}
+        one = call(headers=headers, request_id=name, arrived_s=float(number))
+        tasks.append(asyncio.create_task(queue.handle(one, FakeReply())))
+        await until(lambda n=number: len(pool.holding) + len(queue) == n + 1)  # type: ignore[misc]
+    for name in order:
+        await until(lambda name=name: name in pool.holding)  # type: ignore[misc]
+        pool.holding[name].set()
+    await asyncio.gather(*tasks)
+    assert pool.routed == order
