@@ -8,6 +8,8 @@ from epp.core.outcomes import HeaderPairs
 OVERLOADED_STATUS: Final = 529
 """Not registered by IANA; what the reference frontend answers when every worker is busy."""
 
+CLIENT_GONE_STATUS: Final = 499
+"""Nobody reads it: the status under which a request whose client left is counted and logged."""
 OVERLOAD: Final = "overload"
 """The ``cause`` that says: everybody is busy, and may not be in a moment."""
 

@@ -8,6 +8,7 @@ from typing import Final
 import httptools
 
 from epp.net.http import FetchError, FetchFailure
+from epp.net.reading import feed, read_some
 from epp.wire.http1 import build_request
 from epp.wire.urls import Url
 
@@ -42,12 +43,7 @@ class _Body:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that ``data`` completes; raises FetchError for what is not HTTP."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise FetchError(FetchFailure.PROTOCOL, str(error)) from error
-        except httptools.HttpParserUpgrade as error:
-            raise FetchError(FetchFailure.PROTOCOL, "it goes on in another protocol") from error
+        feed(self._parser, data)
         lines, self._lines = self._lines, []
         return lines
 
@@ -79,7 +75,7 @@ async def post_for_lines(
         writer.write(build_request("POST", url.target, url.host_header, body))
         content = _Body()
         while not content.is_over:
-            data = await _read(reader, idle_s)
+            data = await read_some(reader, idle_s, _READ_BYTES)
             if data is None:
                 return
             lines = content.feed(data)
@@ -91,17 +87,3 @@ async def post_for_lines(
                 raise FetchError(FetchFailure.TOO_LARGE, f"a line of more than {max_line_bytes} bytes")
     finally:
         writer.transport.abort()
-
-
-async def _read(reader: asyncio.StreamReader, idle_s: float) -> bytes | None:
-    """More bytes; None: none came in time. Raises FetchError when the connection broke."""
-    try:
-        async with asyncio.timeout(idle_s):
-            data = await reader.read(_READ_BYTES)
-    except TimeoutError:
-        return None
-    except OSError as error:
-        raise FetchError(FetchFailure.CONNECT, str(error) or type(error).__name__) from error
-    if not data:
-        raise FetchError(FetchFailure.CONNECT, "closed by the peer")
-    return data

@@ -12,10 +12,10 @@ from epp.core.requests import Api
 from frontend.app.admission import Admission
 from frontend.app.asking import call_of
 from frontend.app.keepalive import KeepAlive
-from frontend.app.problems import CLIENT_GONE_STATUS, answer, cause_of, last_events
+from frontend.app.problems import answer, cause_of, last_events
 from frontend.app.routes import Found, Inference, Routes
 from frontend.config.model import HttpConfig
-from frontend.errors import ApiError
+from frontend.errors import CLIENT_GONE_STATUS, ApiError
 from frontend.http.api import Reply, Request, whole
 from frontend.outgoing import REQUEST_ID, Outgoing
 from frontend.pipeline.call import Call

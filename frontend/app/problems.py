@@ -6,21 +6,19 @@ import msgspec
 
 from epp.core.outcomes import HeaderPairs
 from epp.core.requests import Api
-from frontend.errors import OVERLOADED_STATUS, ApiError, error_value
+from frontend.errors import CLIENT_GONE_STATUS, OVERLOAD, OVERLOADED_STATUS, ApiError, error_value
 from frontend.http.api import Reply, whole
 from frontend.sse import DONE, event
 from frontend.translate.errors import anthropic_error
 
 JSON: Final[HeaderPairs] = (("content-type", "application/json"),)
-CLIENT_GONE_STATUS: Final = 499
-"""Counted, never sent: nobody is there to read it."""
 
 _ANTHROPIC: Final = frozenset({Api.MESSAGES, Api.COUNT_TOKENS})
 _CAUSES: Final = {
     404: "not_found",
     405: "not_found",
-    429: "overload",
-    OVERLOADED_STATUS: "overload",
+    429: OVERLOAD,
+    OVERLOADED_STATUS: OVERLOAD,
     501: "not_implemented",
     503: "unavailable",
     504: "response_timeout",

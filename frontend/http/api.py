@@ -8,9 +8,14 @@ when a client's socket is full its reply pauses the source, and the source stops
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from epp.core.outcomes import HeaderPairs
+
+CONNECTION_HEADERS: Final = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+)
+"""Headers that mean one connection, not the message (RFC 9110, section 7.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)

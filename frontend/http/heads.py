@@ -10,13 +10,10 @@ from http import HTTPStatus
 from typing import Final
 
 from epp.core.outcomes import HeaderPairs
+from frontend.http.api import CONNECTION_HEADERS
 
-HOP_BY_HOP: Final = frozenset(
-    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
-)
-"""Headers that mean one connection, not the message (RFC 9110, section 7.6.1)."""
-_RESPONSE_OWN: Final = HOP_BY_HOP | {"content-length", "date"}
-_REQUEST_OWN: Final = HOP_BY_HOP | {"content-length", "expect", "host"}
+_RESPONSE_OWN: Final = CONNECTION_HEADERS | {"content-length", "date"}
+_REQUEST_OWN: Final = CONNECTION_HEADERS | {"content-length", "expect", "host"}
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n"
     for status in HTTPStatus

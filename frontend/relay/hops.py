@@ -4,20 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from epp.core.outcomes import HeaderPairs
+from frontend.http.api import CONNECTION_HEADERS
 
-HOP_BY_HOP: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+HOP_BY_HOP: Final = CONNECTION_HEADERS | {"proxy-authenticate", "proxy-authorization"}
 _ANSWERERS_OWN: Final = HOP_BY_HOP | {"date", "server"}
 _PERSISTENCE: Final = frozenset({"", "close", "keep-alive"})
 

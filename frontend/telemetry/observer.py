@@ -1,12 +1,12 @@
 """Counts requests as they come and go, and hands each to the access log and the tracer."""
 
 from collections.abc import Callable
-from typing import Final
 
 from prometheus_client import generate_latest
 
 from epp.core.requests import Api
 from epp.core.usage import Usage
+from frontend.errors import CLIENT_GONE_STATUS, OVERLOAD
 from frontend.http.api import Reply
 from frontend.pipeline.call import Call, Facts
 from frontend.telemetry.accesslog import AccessLog
@@ -15,9 +15,6 @@ from frontend.telemetry.series import UNKNOWN_MODEL, AllSeries, Labels, Series
 from frontend.telemetry.tail import ActiveReply, usage_of
 from frontend.telemetry.tracing import NoTracer, Tracer
 from frontend.visit import Visit
-
-CLIENT_GONE_STATUS: Final = 499
-_OVERLOAD_CAUSE: Final = "overload"
 
 
 class FrontendObserver:
@@ -82,7 +79,7 @@ class FrontendObserver:
         if visit.status == CLIENT_GONE_STATUS:
             catalog.disconnected_clients_total.inc()
             catalog.cancellation_total.labels(labels.model, labels.endpoint).inc()
-        elif visit.error_type == _OVERLOAD_CAUSE:
+        elif visit.error_type == OVERLOAD:
             catalog.rejection_total.labels(labels.model, labels.endpoint).inc()
         elif visit.status >= 500:
             catalog.failures_total.labels(labels.model, labels.endpoint).inc()

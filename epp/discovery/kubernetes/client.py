@@ -15,6 +15,7 @@ import httptools
 
 from epp.discovery.kubernetes.access import Access, AccessError
 from epp.net.http import FetchError, FetchFailure
+from epp.net.reading import feed, read_some
 from epp.wire.kubernetes.api import Status, read_status
 
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
@@ -64,10 +65,7 @@ class _Answer:
 
     def feed(self, data: bytes) -> bytes:
         """The part of the body in ``data``; raises FetchError for what is not HTTP."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise FetchError(FetchFailure.PROTOCOL, str(error)) from error
+        feed(self._parser, data)
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
@@ -114,7 +112,7 @@ class ApiClient:
         try:
             answer, refusal, agreed = _Answer(), bytearray(), False
             while not answer.is_over:
-                data = await _read(reader, idle_s)
+                data = await read_some(reader, idle_s, _READ_BYTES)
                 if data is None:
                     return
                 piece = answer.feed(data)
@@ -168,20 +166,6 @@ def _keep_alive(writer: asyncio.StreamWriter) -> None:
     for name, value in _KEEP_ALIVE.items():
         if hasattr(socket, name):  # not on every system
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-async def _read(reader: asyncio.StreamReader, idle_s: float | None) -> bytes | None:
-    """More bytes; None: none came in time."""
-    try:
-        async with asyncio.timeout(idle_s):
-            data = await reader.read(_READ_BYTES)
-    except TimeoutError:
-        return None
-    except OSError as error:
-        raise FetchError(FetchFailure.CONNECT, str(error) or type(error).__name__) from error
-    if not data:
-        raise FetchError(FetchFailure.CONNECT, "closed by the peer")
-    return data
 
 
 def _limit(size: int, limit: int, what: str) -> None:
