@@ -16,7 +16,7 @@ from epp.discovery import etcd_client
 from epp.discovery.etcd import EtcdDiscovery
 from epp.discovery.etcd_register import MIN_TTL_S, Registrar
 from epp.testing.process import ChildProcess
-from tests.integration.discovery.conftest import Etcd, eventually, free_port
+from tests.integration.discovery.conftest import Etcd, eventually
 
 
 def entry(name: str, port: int = 8000, **more: object) -> bytes:
@@ -142,9 +142,9 @@ async def test_compacted_revisions_are_listed_again(etcd: Etcd, monkeypatch: pyt
         assert discovery.problem is None
 
 
-async def test_a_member_that_is_gone_is_passed_over(etcd: Etcd) -> None:
+async def test_a_member_that_is_gone_is_passed_over(etcd: Etcd, refusing_port: int) -> None:
     await etcd.put("/t/a", entry("a", 1))
-    gone = f"http://127.0.0.1:{free_port()}"
+    gone = f"http://127.0.0.1:{refusing_port}"
     discovery = EtcdDiscovery(etcd.config(endpoints=(gone, etcd.url)))
     async with running(discovery):
         await eventually(lambda: names(discovery) == ["a"])

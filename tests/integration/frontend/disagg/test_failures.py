@@ -99,8 +99,8 @@ async def answered_nonsense(request: web.Request) -> web.Response:
 
 @FALLING_BACK
 @STREAMS
-async def test_a_prefill_worker_that_is_down(kind: str, stream: bool, unused_tcp_port: int) -> None:
-    async with staged(kind, route=prefilled_by(port=unused_tcp_port)) as stage:
+async def test_a_prefill_worker_that_is_down(kind: str, stream: bool, refusing_port: int) -> None:
+    async with staged(kind, route=prefilled_by(port=refusing_port)) as stage:
         await served_whole(stage, Reason.CONNECT, stream=stream)
         assert stage.counted.failed == [Reason.CONNECT]
 
@@ -137,9 +137,9 @@ async def test_a_prefill_worker_that_answers_badly(
 @KINDS
 @STREAMS
 async def test_a_prefill_worker_that_is_down_may_fail_the_request(
-    kind: str, stream: bool, unused_tcp_port: int
+    kind: str, stream: bool, refusing_port: int
 ) -> None:
-    async with staged(kind, disagg=FAIL, route=prefilled_by(port=unused_tcp_port)) as stage:
+    async with staged(kind, disagg=FAIL, route=prefilled_by(port=refusing_port)) as stage:
         answer = await stage.ask("/v1/completions", asked(stream=stream))
         assert (answer.status, answer.error) == (503, "The prefill worker cannot be reached.")
         assert stage.computed("decode").generated == 0
@@ -176,9 +176,9 @@ async def test_a_refusal_passes_as_it_is(kind: str) -> None:
 
 
 @FALLING_BACK
-async def test_enforced_disaggregation_has_no_way_around(kind: str, unused_tcp_port: int) -> None:
+async def test_enforced_disaggregation_has_no_way_around(kind: str, refusing_port: int) -> None:
     enforced = DisaggConfig(enforce=True)
-    async with staged(kind, disagg=enforced, route=prefilled_by(port=unused_tcp_port)) as stage:
+    async with staged(kind, disagg=enforced, route=prefilled_by(port=refusing_port)) as stage:
         assert (await stage.ask("/v1/completions", asked())).status == 503
     async with staged(kind, disagg=enforced, route=lambda route: replace(route, prefill=None)) as stage:
         answer = await stage.ask("/v1/completions", asked())
@@ -245,10 +245,10 @@ async def test_a_client_that_leaves_while_decoding_stops_the_decode(kind: str) -
 
 @KINDS
 async def test_a_decode_worker_that_is_down_frees_the_prefill_by_its_lease(
-    kind: str, unused_tcp_port: int
+    kind: str, refusing_port: int
 ) -> None:
     def without_decode(route: Route) -> Route:
-        endpoint = replace(route.worker.endpoint, port=unused_tcp_port)
+        endpoint = replace(route.worker.endpoint, port=refusing_port)
         return replace(route, worker=Leg(endpoint))
 
     async with staged(kind, route=without_decode) as stage:

@@ -1,7 +1,6 @@
 """The command line: what ends at once, and with which sentence."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,12 +36,10 @@ def test_what_cannot_be_started(flags: list[str], says: str) -> None:
     assert ended.stdout == ""
 
 
-async def test_without_etcd_and_without_a_file_it_says_what_to_give() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=r"Nothing names the workers.*give --endpoints-file, or --etcd"):
-            await require_etcd(EtcdConfig(endpoints=(url,)))
+async def test_without_etcd_and_without_a_file_it_says_what_to_give(refusing_port: int) -> None:
+    etcd = EtcdConfig(endpoints=(f"http://127.0.0.1:{refusing_port}",))
+    with pytest.raises(ConfigError, match=r"Nothing names the workers.*give --endpoints-file, or --etcd"):
+        await require_etcd(etcd)
 
 
 def test_check_shows_values_with_their_places_and_dumps_them(tmp_path: Path) -> None:
