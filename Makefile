@@ -35,7 +35,7 @@ check: $(STAMP) ## lint, formats, types, import contracts, generated files fresh
 	$(BIN)/lint-imports
 	find cabi tests docs/examples \( -name generated -o -name CMakeFiles \) -prune -o -name '*.[ch]' -print | xargs $(BIN)/clang-format --dry-run -Werror
 
-bench: $(STAMP) ## measure; BENCH=picker (default)|frontend|core|pick|idle|tokenize|policy|embedding|dynamo, ARGS="...", JSON lines
+bench: $(STAMP) ## measure; BENCH=picker (default)|frontend|core|pick|idle|pods|tokenize|policy|embedding|dynamo, ARGS="...", JSON lines
 	@$(BIN)/python -m tests.bench $(or $(BENCH),picker) $(ARGS)
 
 wheel: $(STAMP) ## build dist/*.whl

@@ -6,8 +6,9 @@ Importing fails with ImportError when the library that was built speaks another 
 from cabi._native import lib as _lib
 from cabi.events import EventBatch
 from cabi.hashing import hash_blocks, namespace_seed, worker_id, xxh3_64
+from cabi.question import Request, Rules
 from cabi.records import Ask, Options, Worker
-from cabi.router import Request, Router
+from cabi.router import Router
 from cabi.status import CoreError, Status
 
 ABI_VERSION = 1
@@ -23,6 +24,7 @@ __all__ = [
     "Options",
     "Request",
     "Router",
+    "Rules",
     "Status",
     "Worker",
     "hash_blocks",

@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 from typing import overload
 
+from cabi import layout
 from cabi._native import ffi
 from cabi.cdata import CData
 from cabi.records import IGNORED, LoadSample, PrefillDone, RankLoad, Report, Selection, Terms
 
+_SELECTION = layout.row(
+    "epp_selection",
+    (
+        "worker_id", "prefill_worker_id", "rank", "prefill_rank", "split", "block_tokens", "prompt_tokens",
+        "cached_tokens", "best_cached_tokens", "uncached_tokens", "cost", "predicted_ttft_s",
+    ),
+)  # fmt: skip
 _BY_REASON = sorted(range(len(IGNORED)), key=IGNORED.__getitem__)
 
 
@@ -70,19 +78,9 @@ def terms(rows: CData, count: int) -> tuple[Terms, ...]:
 
 def selection(c: CData, rows: CData, count: int) -> Selection:
     """``epp_selection`` with its rows."""
-    return Selection(
-        worker_id=c.worker_id,
-        rank=c.rank,
-        prefill=(c.prefill_worker_id, c.prefill_rank) if c.split else None,
-        block_tokens=c.block_tokens,
-        prompt_tokens=c.prompt_tokens,
-        cached_tokens=c.cached_tokens,
-        best_cached_tokens=c.best_cached_tokens,
-        uncached_tokens=c.uncached_tokens,
-        cost=c.cost,
-        predicted_ttft_s=c.predicted_ttft_s,
-        terms=TermsRows(rows, count),
-    )
+    worker, prefill, rank, prefill_rank, split, *numbers = _SELECTION.unpack(ffi.buffer(c))
+    pair = (prefill, prefill_rank) if split else None
+    return Selection._make((worker, rank, pair, *numbers, TermsRows(rows, count)))
 
 
 def prefill_done(c: CData) -> PrefillDone:

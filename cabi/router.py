@@ -1,7 +1,6 @@
 """The router of the core: thin, typed calls over flat buffers. Any thread may call anything."""
 
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +9,7 @@ from cabi._native import ffi, lib
 from cabi.buffers import Buffer, view
 from cabi.cdata import CData
 from cabi.events import EventBatch
+from cabi.question import Request
 from cabi.records import (
     LoadReport,
     LoadSample,
@@ -24,59 +24,12 @@ from cabi.records import (
 )
 from cabi.status import Status, check
 
-_TOKEN_BYTES = 4
 _FIRST_CAPACITY = 64
 """Room tried first for results of unknown number; the core says when it is too little."""
 _REASON_BYTES = 256
-
-
-def _request_defaults() -> dict[str, float]:
-    """Fields of ``epp_request`` in order, with the core's defaults."""
-    struct = ffi.new("epp_request *")
-    lib.epp_request_init(struct)
-    return {name: getattr(struct, name) for name, _ in ffi.typeof("epp_request").fields}
-
-
-_REQUEST_DEFAULTS = _request_defaults()
-
-
-class Request:
-    """One question, ready to be put: ``epp_request`` with the buffers it is asked with.
-
-    Fields of ``epp_request`` are given by name; what is not given has the core's default. A name that is no
-    field raises ValueError.
-    """
-
-    __slots__ = ("buffers", "struct")
-
-    def __init__(
-        self,
-        tokens: Buffer,
-        *,
-        candidates: Sequence[int] | None = None,
-        required_taints: Iterable[int] = (),
-        preferred_taints: Iterable[tuple[int, float]] = (),
-        flags: int,
-        **fields: float,
-    ) -> None:
-        n_bytes = memoryview(tokens).nbytes
-        if n_bytes % _TOKEN_BYTES:
-            raise ValueError("tokens must be whole u32 values")
-        if candidates is not None:
-            flags |= lib.EPP_REQUEST_CANDIDATES
-        taints = [(name, 0.0, 1, 0) for name in required_taints]
-        taints += [(name, weight, 0, 0) for name, weight in preferred_taints]
-        # One list in the order of the struct: a third of the time that setting field by field takes.
-        values = _REQUEST_DEFAULTS | fields | {"flags": flags}
-        self.struct: CData = ffi.new("epp_request *", list(values.values()))
-        self.buffers: tuple[CData, ...] = (
-            view(tokens),
-            n_bytes // _TOKEN_BYTES,
-            ffi.from_buffer("uint64_t[]", array("Q", candidates)) if candidates else ffi.NULL,
-            len(candidates or ()),
-            ffi.new("epp_taint[]", taints) if taints else ffi.NULL,
-            len(taints),
-        )
+_TERMS = ffi.typeof("epp_terms[]")
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+"""For what the core writes before anybody reads it."""
 
 
 class Router:
@@ -92,6 +45,7 @@ class Router:
         out = ffi.new("epp_router **")
         check(lib.epp_router_new(struct, out))
         self._handle: CData = ffi.gc(out[0], lib.epp_router_free)
+        self._terms_capacity = _FIRST_CAPACITY
 
     def __enter__(self) -> Self:
         return self
@@ -164,16 +118,18 @@ class Router:
 
         ``explain``: with every candidate's terms. Raises ArgumentError, DuplicateBookingError, BoundError.
         """
-        out = ffi.new("epp_selection *")
-        terms, capacity, count = ffi.NULL, 0, ffi.NULL
+        choose = lib.epp_select_and_reserve if request.reserves else lib.epp_select_worker
+        out, terms, capacity, count = ffi.new("epp_selection *"), ffi.NULL, 0, ffi.NULL
         if explain:
-            capacity, count = self._terms_bound(), ffi.new("size_t *")
-            terms = ffi.new("epp_terms[]", capacity)
-        status: int = lib.epp_router_select(
-            self._handle, request.struct, *request.buffers, out, terms, capacity, count
-        )
-        if explain and status == Status.BUFFER:  # ranks were added meanwhile
-            return self.select(request, explain=True)
+            count = ffi.new("size_t *", self._terms_capacity)
+        while True:
+            if explain:
+                capacity = int(count[0])
+                terms = _uncleared(_TERMS, capacity)
+            status: int = choose(self._handle, *request.arguments, out, terms, capacity, count)
+            if status != Status.BUFFER:
+                break
+            self._terms_capacity = int(count[0])
         if status >= Status.NO_WORKERS:
             return Status(status)
         check(status)
@@ -181,16 +137,15 @@ class Router:
 
     def measure(self, request: Request) -> tuple[Terms, ...]:
         """The terms of every eligible candidate; nothing chosen, nothing booked."""
-        count = ffi.new("size_t *")
+        count = ffi.new("size_t *", self._terms_capacity)
         while True:
-            capacity = self._terms_bound()
-            terms = ffi.new("epp_terms[]", capacity)
-            status: int = lib.epp_router_measure(
-                self._handle, request.struct, *request.buffers, terms, capacity, count
-            )
+            capacity = int(count[0])
+            terms = _uncleared(_TERMS, capacity)
+            status: int = lib.epp_router_measure(self._handle, *request.arguments, terms, capacity, count)
             if status != Status.BUFFER:
                 check(status)
                 return reading.terms(terms, int(count[0]))
+            self._terms_capacity = int(count[0])
 
     # --- bookings ------------------------------------------------------------------------------------
 
@@ -263,11 +218,6 @@ class Router:
         n_bytes = memoryview(snapshot).nbytes
         check(lib.epp_router_load(self._handle, now_s, view(snapshot), n_bytes, out))
         return LoadReport(*(int(getattr(out, name)) for name in LoadReport._fields))
-
-    def _terms_bound(self) -> int:
-        out = ffi.new("epp_stats *")
-        check(lib.epp_router_stats(self._handle, out))
-        return 2 * int(out.ranks)
 
 
 def _ids(call: Callable[[CData, int, CData], int]) -> tuple[int, ...]:

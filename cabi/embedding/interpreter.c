@@ -70,6 +70,33 @@ static PyStatus initialize(const char *program) {
     return status;
 }
 
+/* --- fork ---------------------------------------------------------------------------------------------- */
+
+/* A child has the forking thread alone, and every lock as it was. So that thread forks while it holds the interpreter, as
+ * os.fork() does; a host that runs Python itself forks by that. */
+static PyGILState_STATE forking; /* while the interpreter is held */
+
+static void before_fork(void) {
+    (void)pthread_mutex_lock(&starting);
+    const PyGILState_STATE before = PyGILState_Ensure();
+    forking = before;
+    PyOS_BeforeFork();
+}
+
+static void after_fork_in_parent(void) {
+    PyOS_AfterFork_Parent();
+    PyGILState_Release(forking);
+    (void)pthread_mutex_unlock(&starting);
+}
+
+static void after_fork_in_child(void) {
+    PyOS_AfterFork_Child();
+    PyGILState_Release(forking);
+    (void)pthread_mutex_unlock(&starting);
+}
+
+/* --- starting ------------------------------------------------------------------------------------------ */
+
 static int start_ours(epp_embedded_error *error) {
     char program[PATH_BYTES];
     const int length = snprintf(program, sizeof program, "%s/bin/python3", home());
@@ -83,7 +110,9 @@ static int start_ours(epp_embedded_error *error) {
         return 0;
     }
     PyEval_SaveThread();
-    return 1;
+    if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0) return 1;
+    say_of_home(error, "has no room for what a fork needs");
+    return 0;
 }
 
 static int import(const char *name) {

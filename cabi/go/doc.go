@@ -17,8 +17,9 @@
 //
 // # Rules
 //
-// Any goroutine may call anything at any time, [Router.Close] included; calls on one router run one after another.
-// A router that is forgotten is freed when the garbage collector finds it.
+// Any goroutine may call anything at any time, [Router.Close] included. Calls that only ask run side by side; batches
+// of events run alone, and nobody waits for more than one of them. A router that is forgotten is freed when the garbage
+// collector finds it.
 //
 // Slices are borrowed for the call and never copied on the way in. What a method returns belongs to the caller.
 // A call that fails has changed nothing.

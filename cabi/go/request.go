@@ -6,6 +6,7 @@ import "C"
 import (
 	"math/rand/v2"
 	"time"
+	"unsafe"
 )
 
 // Policy is the rule that turns what is known into a choice.
@@ -77,9 +78,18 @@ type BusyLimits struct {
 	PrefillFraction *float64 // of active prefill tokens in MaxBatchedTokens
 }
 
+// HashedPrompt is a prompt by the hashes of its blocks, for a caller that has them at hand. A worker of another block
+// size is taken to hold nothing of it.
+type HashedPrompt struct {
+	Hashes      []uint64 // chain hashes of its full blocks, as BlockHashes returns them
+	BlockTokens uint32
+	Tokens      uint64 // length of the prompt; its full blocks are as many as Hashes
+}
+
 // Request is one question. Only Tokens is usual; every other zero value means the default.
 type Request struct {
-	Tokens    []uint32 // the prompt
+	Tokens    []uint32      // the prompt
+	Hashed    *HashedPrompt // the prompt instead of Tokens
 	Namespace Namespace
 	Policy    Policy
 	Now       time.Time
@@ -119,6 +129,9 @@ func (q *Request) c(booking uint64) C.epp_request {
 	if q.Seed == 0 {
 		c.seed = C.uint64_t(rand.Uint64())
 	}
+	if q.Hashed != nil {
+		c.hash_block_tokens = C.uint32_t(q.Hashed.BlockTokens)
+	}
 	set(&c.lease_s, C.double(q.Lease.Seconds()))
 	if q.Namespace != (Namespace{}) {
 		c.namespace_seed = C.uint64_t(q.Namespace.Seed())
@@ -130,6 +143,14 @@ func (q *Request) c(booking uint64) C.epp_request {
 	q.setPins(&c)
 	q.setWeights(&c)
 	return c
+}
+
+// prompt is what the library reads the prompt from, and its length in tokens.
+func (q *Request) prompt() (unsafe.Pointer, C.size_t) {
+	if q.Hashed != nil {
+		return unsafe.Pointer(u64s(q.Hashed.Hashes)), C.size_t(q.Hashed.Tokens)
+	}
+	return pointer(q.Tokens), C.size_t(len(q.Tokens))
 }
 
 func (q *Request) setFlags(c *C.epp_request) {

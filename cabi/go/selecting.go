@@ -1,8 +1,10 @@
 package epp
 
 /*
-#cgo noescape epp_router_select
-#cgo nocallback epp_router_select
+#cgo noescape epp_select_worker
+#cgo noescape epp_select_and_reserve
+#cgo nocallback epp_select_worker
+#cgo nocallback epp_select_and_reserve
 #cgo noescape epp_router_measure
 #cgo nocallback epp_router_measure
 #include "epp.h"
@@ -90,9 +92,10 @@ func (r *Router) Measure(request *Request) (rows []Terms, err error) {
 		return nil, err
 	}
 	c, taints := request.c(0), request.cTaints()
+	tokens, length := request.prompt()
 	err = r.call(op, func(handle *C.epp_router) C.epp_status {
 		return r.collectRows(&rows, func(room *Terms, capacity C.size_t, n *C.size_t) C.epp_status {
-			return C.epp_router_measure(handle, &c, pointer(request.Tokens), C.size_t(len(request.Tokens)),
+			return C.epp_router_measure(handle, &c, tokens, length,
 				u64s(request.Candidates), C.size_t(len(request.Candidates)), unsafe.SliceData(taints),
 				C.size_t(len(taints)), (*C.epp_terms)(unsafe.Pointer(room)), capacity, n)
 		})
@@ -130,8 +133,15 @@ func (q *Request) check(op string) error {
 		return wrong(op, "nil request")
 	case int64(q.Policy) >= int64(len(cPolicies)):
 		return wrong(op, q.Policy.String())
+	case q.Hashed != nil && !q.Hashed.fits():
+		return wrong(op, "hashes that are not one per full block of the prompt")
 	}
 	return nil
+}
+
+// fits says whether there is a hash for every full block: the library reads as many.
+func (p *HashedPrompt) fits() bool {
+	return p.BlockTokens > 0 && uint64(len(p.Hashes)) == p.Tokens/uint64(p.BlockTokens)
 }
 
 func (r *Router) choose(op string, booking uint64, request *Request) (Selection, error) {
@@ -139,13 +149,20 @@ func (r *Router) choose(op string, booking uint64, request *Request) (Selection,
 		return Selection{}, err
 	}
 	c, taints := request.c(booking), request.cTaints()
+	tokens, length := request.prompt()
 	var out C.epp_selection
 	var rows []Terms
 	err := r.call(op, func(handle *C.epp_router) C.epp_status {
 		put := func(room *Terms, capacity C.size_t, n *C.size_t) C.epp_status {
-			return C.epp_router_select(handle, &c, pointer(request.Tokens), C.size_t(len(request.Tokens)),
-				u64s(request.Candidates), C.size_t(len(request.Candidates)), unsafe.SliceData(taints),
-				C.size_t(len(taints)), &out, (*C.epp_terms)(unsafe.Pointer(room)), capacity, n)
+			candidates, nCandidates := u64s(request.Candidates), C.size_t(len(request.Candidates))
+			tainted, nTainted := unsafe.SliceData(taints), C.size_t(len(taints))
+			terms := (*C.epp_terms)(unsafe.Pointer(room))
+			if booking == 0 {
+				return C.epp_select_worker(
+					handle, &c, tokens, length, candidates, nCandidates, tainted, nTainted, &out, terms, capacity, n)
+			}
+			return C.epp_select_and_reserve(
+				handle, &c, tokens, length, candidates, nCandidates, tainted, nTainted, &out, terms, capacity, n)
 		}
 		if !request.Explain {
 			return put(nil, 0, nil)

@@ -45,6 +45,31 @@ func TestAChoiceExplainsItself(t *testing.T) {
 	}
 }
 
+func TestAPromptMayBeGivenByItsHashes(t *testing.T) {
+	router, tokens := fleet(t, 1, 2), prompt(40, 1)
+	store(t, router, 2, tokens[:16])
+	_, hashes, err := epp.BlockHashes(tokens, blockTokens, epp.HashOptions{})
+	must(0, err)(t)
+	hashed := &epp.HashedPrompt{Hashes: hashes, BlockTokens: blockTokens, Tokens: 40}
+	byTokens := must(router.Measure(&epp.Request{Tokens: tokens, Now: at(0)}))(t)
+	byHashes := must(router.Measure(&epp.Request{Hashed: hashed, Now: at(0)}))(t)
+	if len(byTokens) != 2 || !slices.Equal(byTokens, byHashes) {
+		t.Fatalf("by tokens %v, by hashes %v", byTokens, byHashes)
+	}
+	choice := must(router.SelectAndReserve(1, &epp.Request{Hashed: hashed, Now: at(0)}))(t)
+	equal(t, "worker", choice.Worker, epp.WorkerRank{WorkerID: 2})
+	equal(t, "cached", choice.CachedTokens, 16)
+	for _, wrong := range []epp.HashedPrompt{
+		{Hashes: hashes, Tokens: 40},
+		{Hashes: hashes, BlockTokens: blockTokens, Tokens: 64},
+		{Hashes: hashes[:1], BlockTokens: blockTokens, Tokens: 40},
+		{Hashes: make([]uint64, 1), BlockTokens: 1<<20 + 1, Tokens: 1<<20 + 1},
+	} {
+		_, err := router.SelectWorker(&epp.Request{Hashed: &wrong, Now: at(0)})
+		refused(t, epp.ErrArgument, err)
+	}
+}
+
 func TestAnswersThatChooseNobody(t *testing.T) {
 	request := func(change func(*epp.Request)) *epp.Request {
 		q := &epp.Request{Tokens: prompt(32, 1), Now: at(0)}

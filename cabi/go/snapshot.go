@@ -25,8 +25,9 @@ type SnapshotReport struct {
 	SkippedRanks uint64 // ranks unknown here, not empty here, or of another block size
 }
 
-// Load takes over a snapshot's residency for ranks that are known here and hold nothing yet. Errors:
-// ErrSnapshotFormat, ErrSnapshotVersion, ErrSnapshotChecksum, ErrMemory.
+// Load takes over a snapshot's residency for ranks that are known here and hold nothing yet; a rank whose events
+// arrive during the call is passed, so load before events flow. Errors: ErrSnapshotFormat, ErrSnapshotVersion,
+// ErrSnapshotChecksum, ErrMemory.
 func (r *Router) Load(snapshot []byte, now time.Time) (report SnapshotReport, err error) {
 	err = r.call("Load", func(handle *C.epp_router) C.epp_status {
 		return C.epp_router_load(handle, seconds(now), pointer(snapshot), C.size_t(len(snapshot)),

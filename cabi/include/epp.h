@@ -15,12 +15,16 @@
  *            call that does not return EPP_OK leaves them as they were, except where EPP_E_BUFFER says else.
  *  Threads   Any thread may call anything on one router at any time, except that `epp_router_free` must be
  *            the last call. A router is internally synchronized; a call sees the state as it was between
- *            two other calls. Calls that only ask (a select without booking, measure, loads, stats, dump)
+ *            two other calls. Calls that only ask (`epp_select_worker`, measure, loads, stats, dump)
  *            run side by side; bookings run beside dumps, and beside the long part of other questions;
- *            batches of events run alone, and nobody waits for more than one of them. Pure functions touch
- *            nothing but their arguments.
+ *            batches of events run alone, and nobody waits for more than one of them. A rank loses or, from a
+ *            snapshot, gains all its blocks in one moment; the work that this makes is done within the call, in
+ *            parts of a fraction of a millisecond between which others run. Until then lost blocks are in
+ *            memory, at most as many as max_blocks. Pure functions touch nothing but their arguments.
  *  Memory    Every pointer given to a call is borrowed for that call. Nothing returned must be freed but
- *            the router itself. `const T *p, size_t n_p`: n_p items, and p may be NULL when n_p is 0.
+ *            the router itself. `const T *p, size_t n_p`: n_p items, and p may be NULL when n_p is 0. NULL
+ *            elsewhere is EPP_E_ARGUMENT, in every call, unless it says what NULL means; the pure functions
+ *            take it as an empty text, and `_init` does nothing.
  *            A call that changes the router and returns an error has changed nothing.
  *  Buffers   A call that writes a variable number of items takes a capacity and a count. If the capacity is too
  *            small it returns EPP_E_BUFFER, has changed nothing, and has set the counts to what is needed.
@@ -53,7 +57,7 @@ extern "C" {
 
 /* --- 2. Status codes ---------------------------------------------------------------------------------- */
 
-/** Numbers never change; gaps leave room. Below 100: errors. From 100: answers of `epp_router_select`. */
+/** Numbers never change; gaps leave room. Below 100: errors. From 100: answers of `epp_select_worker`. */
 typedef enum epp_status {
     EPP_OK = 0,
     EPP_E_ARGUMENT = 10,         /**< an argument is outside its stated range */
@@ -183,13 +187,12 @@ typedef struct epp_load_sample {
     double kv_usage; /**< fraction of KV blocks in use */
 } epp_load_sample;
 
-/** Record scraped load; an unknown worker or rank is ignored. Since ABI 1. */
+/** Record scraped load; an unknown worker or rank is ignored. Returns EPP_OK or EPP_E_ARGUMENT. Since ABI 1. */
 epp_status epp_router_set_load(epp_router *router, uint64_t worker_id, uint32_t rank,
                                const epp_load_sample *load);
 
 /** Forget every block of one rank, because its view can no longer be trusted. `n_dropped` counts them.
- *  Unknown worker or rank: 0. Of a large index this is done in parts of about a millisecond, between which other
- *  calls run; blocks that the same rank stores meanwhile may be forgotten too. Since ABI 1. */
+ *  Unknown worker or rank: 0. Returns EPP_OK or EPP_E_ARGUMENT. Since ABI 1. */
 epp_status epp_router_drop_blocks(epp_router *router, uint64_t worker_id, uint32_t rank, size_t *n_dropped);
 
 /* --- 6. KV events ------------------------------------------------------------------------------------- */
@@ -308,17 +311,17 @@ typedef enum epp_policy {
 #define EPP_REQUEST_DISAGG 32u        /**< may be split over a prefill and a decode worker */
 #define EPP_REQUEST_EXPLAIN 64u       /**< predict times to first token whatever the policy */
 
-/** One question; with `booking` set the choice is also booked, atomically. */
+/** One question. */
 typedef struct epp_request {
     uint32_t struct_size;
-    uint32_t policy;          /**< epp_policy */
-    uint32_t flags;           /**< EPP_REQUEST_* */
-    int32_t pin_rank;         /**< -1: any rank */
-    int32_t prefill_pin_rank; /**< -1: any rank */
-    uint32_t reserved;
+    uint32_t policy;            /**< epp_policy */
+    uint32_t flags;             /**< EPP_REQUEST_* */
+    int32_t pin_rank;           /**< -1: any rank */
+    int32_t prefill_pin_rank;   /**< -1: any rank */
+    uint32_t hash_block_tokens; /**< 0: `tokens` are token ids; else see `epp_select_worker` */
     double now_s;
     uint64_t seed;    /**< the only source of randomness */
-    uint64_t booking; /**< 0: ask only */
+    uint64_t booking; /**< of `epp_select_and_reserve`; else 0 */
     double lease_s;   /**< the booking expires so long after it was made or renewed */
     uint64_t namespace_seed;
     uint64_t expected_output_tokens; /**< 0: unknown */
@@ -389,18 +392,30 @@ typedef struct epp_selection {
     double predicted_ttft_s;
 } epp_selection;
 
-/** Choose, and book if `request->booking` is set.
+/** Choose; changes nothing but whose turn it is (EPP_POLICY_ROUND_ROBIN).
+ *  request     its `booking` is 0.
+ *  tokens      the prompt: n_tokens ids; or, for a caller that has hashes at hand, the sequence hashes of its
+ *              n_tokens / hash_block_tokens full blocks of so many tokens, as `epp_hash_blocks` writes them (u64,
+ *              any alignment). A worker of another block size is then taken to hold nothing of it.
  *  candidates  worker ids allowed, read if EPP_REQUEST_CANDIDATES is set; unknown ones are ignored.
  *  terms       one row per candidate and phase; `terms` may be NULL with capacity 0 when nobody asks, and
  *              `n_terms` may then be NULL. At most 2 * ranks rows.
- *  Returns EPP_OK, a NO_… answer, EPP_E_ARGUMENT, EPP_E_DUPLICATE, EPP_E_CAPACITY (bookings), EPP_E_BUFFER,
- *  EPP_E_MEMORY. Time: O(tokens + blocks of the best run + candidates). Since ABI 1. */
-epp_status epp_router_select(epp_router *router, const epp_request *request, const void *tokens,
+ *  Returns EPP_OK, a NO_… answer, EPP_E_ARGUMENT, EPP_E_BUFFER, EPP_E_MEMORY.
+ *  Time: O(tokens + blocks of the best run + candidates). Since ABI 1. */
+epp_status epp_select_worker(epp_router *router, const epp_request *request, const void *tokens,
                              size_t n_tokens, const uint64_t *candidates, size_t n_candidates,
                              const epp_taint *taints, size_t n_taints, epp_selection *out, epp_terms *terms,
                              size_t terms_capacity, size_t *n_terms);
 
-/** The rows `epp_router_select` would look at, nothing chosen, nothing booked; none if it would refuse.
+/** Choose and book the choice, in one step that no other call comes between.
+ *  request     its `booking` is the caller's name for it, not 0.
+ *  Otherwise as `epp_select_worker`; returns also EPP_E_DUPLICATE and EPP_E_CAPACITY (bookings). Since ABI 1. */
+epp_status epp_select_and_reserve(epp_router *router, const epp_request *request, const void *tokens,
+                                  size_t n_tokens, const uint64_t *candidates, size_t n_candidates,
+                                  const epp_taint *taints, size_t n_taints, epp_selection *out,
+                                  epp_terms *terms, size_t terms_capacity, size_t *n_terms);
+
+/** The rows `epp_select_worker` would look at, nothing chosen, nothing booked; none if it would refuse.
  *  Returns EPP_OK, EPP_E_ARGUMENT, EPP_E_BUFFER, EPP_E_MEMORY. Since ABI 1. */
 epp_status epp_router_measure(epp_router *router, const epp_request *request, const void *tokens,
                               size_t n_tokens, const uint64_t *candidates, size_t n_candidates,
@@ -452,8 +467,8 @@ epp_status epp_router_loads(epp_router *router, epp_rank_load *loads, size_t cap
 typedef struct epp_stats {
     uint64_t workers;
     uint64_t ranks;
-    uint64_t resident_pairs; /**< (worker, rank, block) triples, predicted ones included */
-    uint64_t distinct_blocks;
+    uint64_t resident_pairs;  /**< (worker, rank, block) triples, predicted ones included */
+    uint64_t distinct_blocks; /**< those that calls are forgetting included */
     uint64_t bookings;
     uint64_t predicted_blocks;
     uint64_t memory_bytes; /**< everything the router has allocated */
@@ -483,7 +498,8 @@ typedef struct epp_load_report {
     uint64_t skipped_ranks; /**< ranks unknown here, not empty here, or of another block size */
 } epp_load_report;
 
-/** Take over a snapshot's residency for ranks that are known here and hold nothing yet.
+/** Take over a snapshot's residency for ranks that are known here and hold nothing yet; a rank whose events arrive
+ *  during the call is passed, so load before events flow.
  *  Returns EPP_OK, EPP_E_FORMAT, EPP_E_VERSION, EPP_E_CHECKSUM, EPP_E_ARGUMENT, EPP_E_MEMORY. Since ABI 1. */
 epp_status epp_router_load(epp_router *router, double now_s, const void *bytes, size_t n_bytes,
                            epp_load_report *report);

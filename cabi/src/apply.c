@@ -14,9 +14,10 @@ enum {
 /** A batch on its way into one slot. */
 typedef struct application {
     epp_router *router;
-    uint32_t slot;
+    uint32_t slot, shelf;
     double now_s;
     const epp_batch *batch;
+    epp_leftovers *left;
     epp_report report;
     epp_told told;
 } application;
@@ -90,7 +91,7 @@ static bool hash_chunk(application *to, chain_state *chain, uint64_t first, uint
 
 static void store_block(application *to, chain_state *chain, uint64_t name, uint64_t hash) {
     epp_router *router = to->router;
-    switch (epp_index_store(&router->index, to->slot, name, hash, chain->seed_id, chain->event->tier)) {
+    switch (epp_index_store(&router->index, to->shelf, name, hash, chain->seed_id, chain->event->tier)) {
     case EPP_STORED: to->report.stored_blocks++; break;
     case EPP_STORED_DUPLICATE: to->report.ignored[EPP_IGNORED_DUPLICATE]++; break;
     case EPP_STORED_CAPACITY: to->report.ignored[EPP_IGNORED_CAPACITY]++; break;
@@ -140,7 +141,10 @@ static void store_chain(application *to, chain_state *chain) {
 /** The worker's block size is learnt from its first stored event; false: the event has another. */
 static bool has_block_size(application *to, const epp_event *event) {
     epp_worker_entry *worker = epp_worker_at(to->router, epp_slot_at(to->router, to->slot)->worker);
-    if (worker->known_block_tokens == 0) epp_set_block_tokens(to->router, worker, event->block_tokens);
+    if (worker->known_block_tokens == 0) {
+        epp_set_block_tokens(to->router, worker, event->block_tokens, to->left);
+        to->shelf = epp_shelf_of(to->router, to->slot);
+    }
     return worker->known_block_tokens == event->block_tokens;
 }
 
@@ -157,7 +161,7 @@ static void store(application *to, const epp_event *event) {
     }
     chain_state chain = {.event = event, .seed = event->namespace_seed, .is_root = true};
     if (event->flags & EPP_EVENT_HAS_PARENT) {
-        const uint32_t parent = epp_index_named(index, to->slot, event->parent_hash);
+        const uint32_t parent = epp_index_named(index, to->shelf, event->parent_hash);
         if (parent == EPP_NONE) {
             to->report.ignored[EPP_IGNORED_ORPHAN]++;
             return;
@@ -181,7 +185,7 @@ static void store(application *to, const epp_event *event) {
 static void remove_names(application *to, const epp_event *event) {
     for (uint64_t i = 0; i < event->n_blocks; i++) {
         const uint64_t name = to->batch->hashes[event->first_hash + i];
-        switch (epp_index_remove(&to->router->index, to->slot, name, event->tier)) {
+        switch (epp_index_remove(&to->router->index, to->shelf, name, event->tier)) {
         case EPP_REMOVED: to->report.removed_blocks++; break;
         case EPP_REMOVED_COPY: break;
         case EPP_REMOVED_UNKNOWN: to->report.ignored[EPP_IGNORED_UNKNOWN_HASH]++; break;
@@ -194,13 +198,14 @@ static void apply_event(application *to, const epp_event *event) {
     case EPP_EVENT_STORED: store(to, event); break;
     case EPP_EVENT_REMOVED: remove_names(to, event); break;
     default:
-        (void)epp_index_drop_slot(&to->router->index, to->slot);
+        epp_clear_rank(to->router, to->slot, to->left);
+        to->shelf = epp_shelf_of(to->router, to->slot);
         to->report.cleared++;
         break;
     }
 }
 
-static uint64_t stored_blocks_in(const epp_batch *batch) {
+uint64_t epp_stored_blocks_in(const epp_batch *batch) {
     uint64_t blocks = 0;
     for (size_t i = 0; i < batch->n_events; i++)
         if (batch->events[i].kind == EPP_EVENT_STORED) blocks += batch->events[i].n_blocks;
@@ -223,18 +228,21 @@ static bool facts_fit(const epp_router *router, uint32_t slot, const epp_apply_r
 }
 
 epp_status epp_apply_batch(epp_router *router, uint32_t slot, double now_s, const epp_batch *batch,
-                           const uint64_t ignored[EPP_IGNORED_COUNT], epp_apply_results results) {
+                           const uint64_t ignored[EPP_IGNORED_COUNT], epp_apply_results results,
+                           epp_leftovers *left) {
     application to = {.router = router,
                       .slot = slot,
                       .now_s = now_s,
                       .batch = batch,
+                      .left = left,
                       .told = {.done = results.done, .decode = results.decode}};
     memcpy(to.report.ignored, ignored, sizeof to.report.ignored);
     if (slot == EPP_NONE) {
         to.report.ignored[EPP_IGNORED_UNKNOWN_WORKER] += batch->n_events;
     } else {
+        to.shelf = epp_shelf_of(router, slot);
         if (!facts_fit(router, slot, &results)) return EPP_E_BUFFER;
-        if (!epp_index_reserve(&router->index, stored_blocks_in(batch), 0)) return EPP_E_MEMORY;
+        if (!epp_index_reserve(&router->index, epp_stored_blocks_in(batch), 0)) return EPP_E_MEMORY;
         for (size_t i = 0; i < batch->n_events; i++) apply_event(&to, &batch->events[i]);
         to.report.block_tokens = epp_worker_at(router, epp_slot_at(router, slot)->worker)->known_block_tokens;
     }
@@ -256,12 +264,17 @@ epp_status epp_router_apply(epp_router *router, uint64_t worker_id, uint32_t ran
     const epp_apply_results results = {report,          done,    done_capacity, n_done, decode,
                                        decode_capacity, n_decode};
     static const uint64_t nothing[EPP_IGNORED_COUNT] = {0};
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
+    if (router == NULL || epp_missing(events, n_events) || epp_missing(hashes, n_hashes) ||
+        epp_missing(tokens, n_tokens) || epp_missing(mm_hashes, n_mm_hashes) || !epp_has_room_for(&results) ||
+        !isfinite(now_s))
+        return EPP_E_ARGUMENT;
     for (size_t i = 0; i < n_events; i++)
         if (!event_is_valid(&batch, &events[i])) return EPP_E_ARGUMENT;
-    epp_change_begin(router);
+    epp_leftovers left = epp_no_leftovers();
+    if (!epp_change_begin_with_room(router, epp_stored_blocks_in(&batch), 0, &left)) return EPP_E_MEMORY;
     const uint32_t slot = epp_find_slot(router, worker_id, rank);
-    const epp_status status = epp_apply_batch(router, slot, now_s, &batch, nothing, results);
+    const epp_status status = epp_apply_batch(router, slot, now_s, &batch, nothing, results, &left);
     epp_change_end(router);
+    epp_dispose(router, &left);
     return status;
 }

@@ -29,8 +29,20 @@ typedef struct epp_apply_results {
     size_t *n_decode;
 } epp_apply_results;
 
-/** Apply under the lock. `slot` EPP_NONE: an unknown worker. `ignored` holds what a decoder left out already. */
+/** Whether there is a place for every result. */
+static inline bool epp_has_room_for(const epp_apply_results *results) {
+    return results->report && results->n_done && results->n_decode &&
+           !epp_missing(results->done, results->done_capacity) &&
+           !epp_missing(results->decode, results->decode_capacity);
+}
+
+/** How many blocks a batch may add. */
+uint64_t epp_stored_blocks_in(const epp_batch *batch);
+
+/** Apply under the lock. `slot` EPP_NONE: an unknown worker. `ignored` holds what a decoder left out already. What the
+ *  rank lost by it is added to `leaving`. */
 epp_status epp_apply_batch(epp_router *router, uint32_t slot, double now_s, const epp_batch *batch,
-                           const uint64_t ignored[EPP_IGNORED_COUNT], epp_apply_results results);
+                           const uint64_t ignored[EPP_IGNORED_COUNT], epp_apply_results results,
+                           epp_leftovers *left);
 
 #endif

@@ -10,12 +10,8 @@ enum { EPP_BASE_SEED = 1337, EPP_MAX_MM_HASHES = 65536 };
 void epp_chain_blocks(const uint8_t *tokens, uint32_t n, uint32_t block_tokens, uint64_t seed,
                       const uint64_t *parent, uint64_t *out_chain);
 
-/** Local hash of a block with content besides its tokens: the hashes follow them, ascending. False: no
+/** Sequence hash of one block with content besides its tokens: the hashes follow them, ascending. False: no
  *  memory. */
-bool epp_hash_mm_block(epp_memory *memory, const uint8_t *tokens, size_t n_bytes, const uint64_t *mm_hashes,
-                       uint32_t n_mm, uint64_t seed, uint64_t *out);
-
-/** Sequence hash of one block with content besides its tokens. False: no memory. */
 bool epp_chain_mm_block(epp_memory *memory, const uint8_t *tokens, uint32_t block_tokens,
                         const uint64_t *mm_hashes, uint32_t n_mm, uint64_t seed, const uint64_t *parent,
                         uint64_t *out_chain);

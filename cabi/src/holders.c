@@ -6,13 +6,13 @@
 
 enum {
     PLANE_BITS = 3,
-    IN_PLACE_SLOT_SHIFT = 6,
+    IN_PLACE_SHELF_SHIFT = 6,
     IN_PLACE_PLANES = 0x3F,
-    IN_PLACE_SLOT = 0xFFFFFF,
+    IN_PLACE_SHELF = 0xFFFFFF,
     CLASS_SHIFT = 26,
     CLASS_BITS = 0xF,
     INDEX_BITS = 0x3FFFFFF,
-    SLOTS_PER_WORD = 64,
+    SHELVES_PER_WORD = 64,
 };
 
 void epp_holders_init(epp_holders_pools *pools) {
@@ -29,14 +29,14 @@ void epp_holders_drop(epp_holders_pools *pools, epp_memory *memory) {
 
 /* --- the packed word ------------------------------------------------------------------------------- */
 
-static uint32_t key_of(uint32_t slot, uint32_t plane) {
-    return (slot / SLOTS_PER_WORD) << PLANE_BITS | plane;
+static uint32_t key_of(uint32_t shelf, uint32_t plane) {
+    return (shelf / SHELVES_PER_WORD) << PLANE_BITS | plane;
 }
 
-static uint64_t bit_of(uint32_t slot) { return UINT64_C(1) << (slot % SLOTS_PER_WORD); }
+static uint64_t bit_of(uint32_t shelf) { return UINT64_C(1) << (shelf % SHELVES_PER_WORD); }
 
-static uint32_t in_place(uint32_t spare, uint32_t slot, uint32_t planes) {
-    return planes ? spare | slot << IN_PLACE_SLOT_SHIFT | planes : spare;
+static uint32_t in_place(uint32_t spare, uint32_t shelf, uint32_t planes) {
+    return planes ? spare | shelf << IN_PLACE_SHELF_SHIFT | planes : spare;
 }
 
 static uint32_t class_of(uint32_t holders) { return holders >> CLASS_SHIFT & CLASS_BITS; }
@@ -95,16 +95,16 @@ static uint32_t lower_bound(const epp_cell *cells, uint32_t key) {
     return low;
 }
 
-uint32_t epp_holders_planes(const epp_holders_pools *pools, uint32_t holders, uint32_t slot) {
+uint32_t epp_holders_planes(const epp_holders_pools *pools, uint32_t holders, uint32_t shelf) {
     if (!(holders & EPP_HOLDERS_SET)) {
-        const bool same = (holders >> IN_PLACE_SLOT_SHIFT & IN_PLACE_SLOT) == slot;
+        const bool same = (holders >> IN_PLACE_SHELF_SHIFT & IN_PLACE_SHELF) == shelf;
         return same ? holders & IN_PLACE_PLANES : 0;
     }
     const epp_cell *cells = cells_of(pools, holders);
     uint32_t planes = 0;
-    for (uint32_t at = lower_bound(cells, key_of(slot, 0)); at < cells->count; at++) {
-        if (cells[at].key >> PLANE_BITS != slot / SLOTS_PER_WORD) break;
-        if (cells[at].bits & bit_of(slot)) planes |= 1u << (cells[at].key & 7);
+    for (uint32_t at = lower_bound(cells, key_of(shelf, 0)); at < cells->count; at++) {
+        if (cells[at].key >> PLANE_BITS != shelf / SHELVES_PER_WORD) break;
+        if (cells[at].bits & bit_of(shelf)) planes |= 1u << (cells[at].key & 7);
     }
     return planes;
 }
@@ -116,11 +116,11 @@ const epp_cell *epp_holders_cells(const epp_holders_pools *pools, uint32_t holde
         *count = cells->count;
         return cells;
     }
-    const uint32_t slot = holders >> IN_PLACE_SLOT_SHIFT & IN_PLACE_SLOT;
+    const uint32_t shelf = holders >> IN_PLACE_SHELF_SHIFT & IN_PLACE_SHELF;
     *count = 0;
     for (uint32_t plane = 0; plane < EPP_PLANES; plane++)
         if (holders >> plane & 1)
-            in_place[(*count)++] = (epp_cell){.bits = bit_of(slot), .key = key_of(slot, plane)};
+            in_place[(*count)++] = (epp_cell){.bits = bit_of(shelf), .key = key_of(shelf, plane)};
     return in_place;
 }
 
@@ -133,20 +133,20 @@ static uint32_t class_for(uint32_t cells) {
 }
 
 /** Put one bit into a set that has room for one more cell. */
-static void put_bit(epp_cell *cells, uint32_t slot, uint32_t plane) {
-    const uint32_t key = key_of(slot, plane);
+static void put_bit(epp_cell *cells, uint32_t shelf, uint32_t plane) {
+    const uint32_t key = key_of(shelf, plane);
     const uint32_t at = lower_bound(cells, key);
     if (at < cells->count && cells[at].key == key) {
-        cells[at].bits |= bit_of(slot);
+        cells[at].bits |= bit_of(shelf);
         return;
     }
     const uint32_t count = cells->count + 1;
     memmove(cells + at + 1, cells + at, (count - 1 - at) * sizeof *cells);
-    cells[at] = (epp_cell){.bits = bit_of(slot), .key = key};
+    cells[at] = (epp_cell){.bits = bit_of(shelf), .key = key};
     cells->count = count;
 }
 
-/** Turn one slot in place into a set with room for one more slot's plane. */
+/** Turn one shelf in place into a set with room for one more shelf's plane. */
 static bool spill(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders) {
     epp_cell one[EPP_PLANES];
     uint32_t count = 0;
@@ -164,21 +164,21 @@ static bool has_cell(const epp_cell *cells, uint32_t key) {
     return at < cells->count && cells[at].key == key;
 }
 
-bool epp_holders_add(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t slot,
+bool epp_holders_add(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t shelf,
                      uint32_t plane) {
     const uint32_t before = *holders;
     const uint32_t spare = before & EPP_HOLDERS_SPARE;
     if (!(before & EPP_HOLDERS_SET)) {
-        const bool same = (before >> IN_PLACE_SLOT_SHIFT & IN_PLACE_SLOT) == slot;
+        const bool same = (before >> IN_PLACE_SHELF_SHIFT & IN_PLACE_SHELF) == shelf;
         if (epp_holders_empty(before) || same) {
-            *holders = in_place(spare, slot, (before & IN_PLACE_PLANES) | 1u << plane);
+            *holders = in_place(spare, shelf, (before & IN_PLACE_PLANES) | 1u << plane);
             return true;
         }
         if (!spill(pools, memory, holders)) return false;
     }
     const epp_cell *cells = cells_of(pools, *holders);
     const uint32_t class = class_of(*holders);
-    if (cells->count == 1u << class && !has_cell(cells, key_of(slot, plane)) &&
+    if (cells->count == 1u << class && !has_cell(cells, key_of(shelf, plane)) &&
         !change_class(pools, memory, holders, class + 1)) {
         if (!(before & EPP_HOLDERS_SET)) {
             give_set(pools, *holders);
@@ -186,7 +186,7 @@ bool epp_holders_add(epp_holders_pools *pools, epp_memory *memory, uint32_t *hol
         }
         return false;
     }
-    put_bit(cells_of(pools, *holders), slot, plane);
+    put_bit(cells_of(pools, *holders), shelf, plane);
     return true;
 }
 
@@ -208,25 +208,25 @@ static void compact(epp_holders_pools *pools, epp_memory *memory, uint32_t *hold
         if (cells[i].bits != cells->bits || cells[i].key >> PLANE_BITS != cells->key >> PLANE_BITS) return;
         planes |= 1u << (cells[i].key & 7);
     }
-    if (cells->bits & (cells->bits - 1)) return; /* more than one slot */
-    const uint32_t slot =
-        (cells->key >> PLANE_BITS) * SLOTS_PER_WORD + (uint32_t)__builtin_ctzll(cells->bits);
+    if (cells->bits & (cells->bits - 1)) return; /* more than one shelf */
+    const uint32_t shelf =
+        (cells->key >> PLANE_BITS) * SHELVES_PER_WORD + (uint32_t)__builtin_ctzll(cells->bits);
     give_set(pools, *holders);
-    *holders = in_place(spare, slot, planes);
+    *holders = in_place(spare, shelf, planes);
 }
 
-void epp_holders_remove(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t slot,
+void epp_holders_remove(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t shelf,
                         uint32_t plane) {
     if (!(*holders & EPP_HOLDERS_SET)) {
-        if ((*holders >> IN_PLACE_SLOT_SHIFT & IN_PLACE_SLOT) == slot)
+        if ((*holders >> IN_PLACE_SHELF_SHIFT & IN_PLACE_SHELF) == shelf)
             *holders =
-                in_place(*holders & EPP_HOLDERS_SPARE, slot, *holders & IN_PLACE_PLANES & ~(1u << plane));
+                in_place(*holders & EPP_HOLDERS_SPARE, shelf, *holders & IN_PLACE_PLANES & ~(1u << plane));
         return;
     }
     epp_cell *cells = cells_of(pools, *holders);
-    const uint32_t at = lower_bound(cells, key_of(slot, plane));
-    if (at == cells->count || cells[at].key != key_of(slot, plane)) return;
-    cells[at].bits &= ~bit_of(slot);
+    const uint32_t at = lower_bound(cells, key_of(shelf, plane));
+    if (at == cells->count || cells[at].key != key_of(shelf, plane)) return;
+    cells[at].bits &= ~bit_of(shelf);
     if (cells[at].bits == 0) {
         const uint32_t count = cells->count - 1;
         memmove(cells + at, cells + at + 1, (count - at) * sizeof *cells);
@@ -237,7 +237,7 @@ void epp_holders_remove(epp_holders_pools *pools, epp_memory *memory, uint32_t *
 
 const char *epp_holders_validate(const epp_holders_pools *pools, uint32_t holders) {
     if (!(holders & EPP_HOLDERS_SET))
-        return (holders & IN_PLACE_PLANES) || epp_holders_empty(holders) ? NULL : "a slot without planes";
+        return (holders & IN_PLACE_PLANES) || epp_holders_empty(holders) ? NULL : "a shelf without planes";
     const uint32_t class = class_of(holders);
     if (class >= EPP_HOLDERS_CLASSES) return "a set of no class";
     if ((holders & INDEX_BITS) >= pools->classes[class].used) return "a set beyond its pool";

@@ -1,12 +1,12 @@
-/** Who holds one block: a set of (slot, plane) bits packed into a u32, or referred to by it.
+/** Who holds one block: a set of (shelf, plane) bits packed into a u32, or referred to by it.
  *
- *  A slot is the dense number of a (worker, rank). A plane is a tier, or a fact about the pair.
+ *  A shelf is the dense number of what one (worker, rank) holds. A plane is a tier, or a fact about the pair.
  *
- *      0.n. .... slot(24) planes(6)     one slot, in place; planes 0: nobody
+ *      0.n. .... shelf(24) planes(6)    one shelf, in place; planes 0: nobody
  *      1.n. class(4)    index(26)       a set of 2^class cells in the pool of that class
  *        n: spare bit of the owner, kept as it is
  *
- *      cell: 64 slots of one plane      [ bits u64 | key = word << 3 | plane | count in the first ]
+ *      cell: 64 shelves of one plane    [ bits u64 | key = word << 3 | plane | count in the first ]
  *
  *  A private block thus costs no memory here, and a prefix that 64 workers share costs one 16-byte cell:
  *  two bits per pair. Cells are sorted by key, so the planes of a word lie side by side. */
@@ -21,7 +21,7 @@ enum {
     EPP_PLANE_DISK = 2,
     EPP_PLANE_EXTERNAL = 3,
     EPP_PLANE_PREDICTED = 4, /* sent there, with a TTL; counts like the device */
-    EPP_PLANE_ALIAS = 5,     /* the slot knows the block by another name than the block's own */
+    EPP_PLANE_ALIAS = 5,     /* the shelf knows the block by another name than the block's own */
     EPP_PLANES = 6,
 };
 
@@ -29,7 +29,7 @@ enum { EPP_TIER_PLANES = 0x0F, EPP_RESIDENT_PLANES = 0x1F };
 
 enum {
     EPP_HOLDERS_CLASSES = 14,
-    EPP_MAX_SLOTS = 1 << 16, /* a full set has 6 * 1024 cells: class 13 */
+    EPP_MAX_SHELVES = 80 << 10, /* a full set has 6 * 1280 cells: class 13 */
 };
 
 #define EPP_HOLDERS_SPARE UINT32_C(0x40000000)
@@ -57,15 +57,15 @@ void epp_holders_drop(epp_holders_pools *pools, epp_memory *memory);
 
 static inline bool epp_holders_empty(uint32_t holders) { return (holders & ~EPP_HOLDERS_SPARE) == 0; }
 
-/** The planes `slot` is in, as bits. */
-uint32_t epp_holders_planes(const epp_holders_pools *pools, uint32_t holders, uint32_t slot);
+/** The planes `shelf` is in, as bits. */
+uint32_t epp_holders_planes(const epp_holders_pools *pools, uint32_t holders, uint32_t shelf);
 
-/** Put `slot` into `plane` (it may be there). False: no memory, nothing changed. */
-bool epp_holders_add(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t slot,
+/** Put `shelf` into `plane` (it may be there). False: no memory, nothing changed. */
+bool epp_holders_add(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t shelf,
                      uint32_t plane);
 
-/** Take `slot` out of `plane` (it may be absent). Cannot fail. */
-void epp_holders_remove(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t slot,
+/** Take `shelf` out of `plane` (it may be absent). Cannot fail. */
+void epp_holders_remove(epp_holders_pools *pools, epp_memory *memory, uint32_t *holders, uint32_t shelf,
                         uint32_t plane);
 
 /** The set as sorted cells; `in_place` has room for EPP_PLANES and is used when there is no set. */

@@ -32,9 +32,10 @@ static void refill(uint32_t *places, uint32_t n_places, epp_ids_keys keys) {
     }
 }
 
-bool epp_ids_reserve(epp_ids *ids, epp_memory *memory, uint64_t more, epp_ids_keys keys) {
+bool epp_ids_grown(const epp_ids *ids, epp_memory *memory, uint64_t more, epp_ids_keys keys, epp_ids *out) {
     const uint64_t needed = ids->count + more;
     uint64_t n_places = ids->n_places ? ids->n_places : FIRST_PLACES;
+    *out = (epp_ids){0};
     while (needed * 4 > n_places * 3) n_places *= 2;
     if (n_places == ids->n_places) return true;
     if (n_places > UINT32_MAX / 2) return false;
@@ -42,9 +43,16 @@ bool epp_ids_reserve(epp_ids *ids, epp_memory *memory, uint64_t more, epp_ids_ke
     if (places == NULL) return false;
     memset(places, 0, (size_t)n_places * sizeof *places);
     refill(places, (uint32_t)n_places, keys);
-    (void)epp_memory_resize(memory, ids->places, ids->n_places * sizeof *places, 0);
-    ids->places = places;
-    ids->n_places = (uint32_t)n_places;
+    *out = (epp_ids){.places = places, .n_places = (uint32_t)n_places, .count = ids->count};
+    return true;
+}
+
+bool epp_ids_reserve(epp_ids *ids, epp_memory *memory, uint64_t more, epp_ids_keys keys) {
+    epp_ids grown;
+    if (!epp_ids_grown(ids, memory, more, keys, &grown)) return false;
+    if (grown.n_places == 0) return true;
+    epp_ids_drop(ids, memory);
+    *ids = grown;
     return true;
 }
 

@@ -55,6 +55,10 @@ __attribute__((always_inline)) static inline void epp_ids_prefetch(const epp_ids
     if (ids->n_places) __builtin_prefetch(&ids->places[(uint32_t)hash & (ids->n_places - 1)]);
 }
 
+/** A larger table of the same ids with room for `more`, or no places if the table has that room. Reads only. False: no
+ *  memory. */
+bool epp_ids_grown(const epp_ids *ids, epp_memory *memory, uint64_t more, epp_ids_keys keys, epp_ids *out);
+
 /** Room for `more` further ids. False: no memory, nothing changed. */
 bool epp_ids_reserve(epp_ids *ids, epp_memory *memory, uint64_t more, epp_ids_keys keys);
 

@@ -192,7 +192,7 @@ static void start_prefill(epp_ledger *ledger, uint32_t at, const epp_order *orde
     book->unfinished++;
     if (booking->prefill_slot != booking->decode_slot) book->active_requests++;
     if (booking->load_tokens) enqueue(ledger, at);
-    if (order->prefill_blocks) {
+    if (order->prefill_chain && order->prefill_blocks) {
         uint64_t ignored_units = 0;
         booking->pending_leaf = epp_chains_hold(&ledger->chains, epp_pending_tree(booking->prefill_slot),
                                                 booking->prefill_text, order->prefill_blocks, &ignored_units);
@@ -262,11 +262,11 @@ double epp_ledger_fallback_rate(const epp_ledger *ledger) {
 static bool copy_texts(epp_ledger *ledger, const epp_order *order, epp_booking *booking) {
     epp_chains *chains = &ledger->chains;
     booking->decode_text = booking->prefill_text = EPP_NONE;
-    if (order->decode_blocks) {
+    if (order->decode_chain && order->decode_blocks) {
         booking->decode_text = epp_text_new(chains, order->decode_chain, order->decode_blocks);
         if (booking->decode_text == EPP_NONE) return false;
     }
-    if (order->prefill_blocks == 0) return true;
+    if (order->prefill_chain == NULL || order->prefill_blocks == 0) return true;
     if (order->prefill_chain == order->decode_chain && order->prefill_blocks == order->decode_blocks) {
         booking->prefill_text = booking->decode_text;
         epp_text_at(chains, booking->prefill_text)->references++;
@@ -283,14 +283,14 @@ static void start_decode(epp_ledger *ledger, uint32_t at, const epp_order *order
     epp_book *book = &ledger->books[booking->decode_slot];
     book->active_requests++;
     if (order->decode_blocks == 0) return;
-    if (order->share_blocks) {
+    if (order->share_blocks && order->decode_chain) {
         booking->tracked_leaf = epp_chains_hold(&ledger->chains, epp_tracked_tree(booking->decode_slot),
                                                 booking->decode_text, order->decode_blocks, &book->units);
     } else {
         booking->unshared_blocks = order->decode_blocks;
         book->units += (uint64_t)booking->unshared_blocks * EPP_BLOCK_UNITS;
     }
-    set_tip(ledger, at, order->decode_chain[order->decode_blocks - 1]);
+    if (order->decode_chain) set_tip(ledger, at, order->decode_chain[order->decode_blocks - 1]);
 }
 
 bool epp_ledger_book(epp_ledger *ledger, const epp_order *order) {

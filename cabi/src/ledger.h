@@ -67,7 +67,7 @@ typedef struct epp_order {
     double now_s, lease_s;
     uint64_t expected_output_tokens;
     uint32_t prefill_slot, decode_slot;
-    const uint64_t *prefill_chain, *decode_chain; /* full blocks, each in its worker's size */
+    const uint64_t *prefill_chain, *decode_chain; /* full blocks, each in its worker's size; NULL: unknown */
     uint32_t prefill_blocks, decode_blocks;
     uint32_t decode_block_tokens;
     bool prefill_at_once, share_blocks;

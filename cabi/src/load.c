@@ -69,99 +69,165 @@ static bool blocks_are_valid(snapshot *from) {
     return at == from->end && n_pairs == from->n_pairs;
 }
 
-/** Slots to fill by rank index: those known here, empty, and of the same block size or none yet. */
-static void match_ranks(epp_router *router, const snapshot *from, uint32_t *slots, epp_load_report *report) {
-    for (uint32_t i = 0; i < from->n_ranks; i++) {
-        const uint8_t *rank = from->ranks + (size_t)i * EPP_SNAPSHOT_RANK_BYTES;
-        const uint32_t block_tokens = get32(rank + 12);
-        slots[i] = epp_find_slot(router, get64(rank), get32(rank + 8));
-        if (slots[i] != EPP_NONE) {
-            const epp_worker_entry *worker = epp_worker_at(router, epp_slot_at(router, slots[i])->worker);
-            const bool fits = block_tokens && block_tokens <= EPP_MAX_BLOCK_TOKENS &&
-                              (worker->known_block_tokens == 0 || worker->known_block_tokens == block_tokens);
-            if (!fits || router->index.slot_pairs[slots[i]] > 0) slots[i] = EPP_NONE;
-        }
-        if (slots[i] == EPP_NONE) report->skipped_ranks++;
-    }
+/* --- filling shelves that nobody sees ----------------------------------------------------------------- */
+
+/** A snapshot on its way into the index: a shelf by rank of the snapshot, EPP_NONE for those that are passed. */
+typedef struct loading {
+    epp_router *router;
+    const snapshot *from;
+    uint32_t *shelves;
+    double now_s;
+    const uint8_t *at; /* the block that comes next */
+    uint32_t block;    /* its number */
+    bool is_full;      /* no memory any more */
+} loading;
+
+static uint32_t block_tokens_of(const snapshot *from, uint32_t rank) {
+    return get32(from->ranks + (size_t)rank * EPP_SNAPSHOT_RANK_BYTES + 12);
 }
 
-/** Workers whose size was unknown take it from the snapshot; one of another size is passed from there on. */
-static void learn_sizes(epp_router *router, const snapshot *from, uint32_t *slots, epp_load_report *report) {
-    for (uint32_t i = 0; i < from->n_ranks; i++) {
-        if (slots[i] == EPP_NONE) continue;
-        const uint32_t block_tokens = get32(from->ranks + (size_t)i * EPP_SNAPSHOT_RANK_BYTES + 12);
-        epp_worker_entry *worker = epp_worker_at(router, epp_slot_at(router, slots[i])->worker);
-        if (worker->known_block_tokens == 0) epp_set_block_tokens(router, worker, block_tokens);
-        if (worker->known_block_tokens == block_tokens) continue;
-        slots[i] = EPP_NONE;
-        report->skipped_ranks++;
-    }
+static uint32_t slot_of(const epp_router *router, const snapshot *from, uint32_t rank) {
+    const uint8_t *at = from->ranks + (size_t)rank * EPP_SNAPSHOT_RANK_BYTES;
+    return epp_find_slot(router, get64(at), get32(at + 8));
 }
 
-static bool store_holder(epp_router *router, uint32_t slot, const uint8_t *holder, uint64_t chain,
-                         uint32_t seed_id, double now_s) {
+static epp_worker_entry *worker_of(const epp_router *router, uint32_t slot) {
+    return epp_worker_at(router, epp_slot_at(router, slot)->worker);
+}
+
+/** Whether a rank of the snapshot may be taken over: known here, empty, and of the same block size or none yet. */
+static bool rank_fits(const epp_router *router, const snapshot *from, uint32_t rank) {
+    const uint32_t slot = slot_of(router, from, rank), block_tokens = block_tokens_of(from, rank);
+    if (slot == EPP_NONE || block_tokens == 0 || block_tokens > EPP_MAX_BLOCK_TOKENS) return false;
+    const uint32_t known = worker_of(router, slot)->known_block_tokens;
+    return (known == 0 || known == block_tokens) &&
+           epp_index_shelf(&router->index, epp_shelf_of(router, slot))->pairs == 0;
+}
+
+/** A shelf for each rank that fits. False: no memory, nothing changed. */
+static bool open_shelves(const loading *to) {
+    const snapshot *from = to->from;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < from->n_ranks; i++) n += rank_fits(to->router, from, i);
+    if (!epp_index_reserve_shelves(&to->router->index, n)) return false;
+    for (uint32_t i = 0; i < from->n_ranks; i++)
+        to->shelves[i] = rank_fits(to->router, from, i) ? epp_index_open_shelf(&to->router->index) : EPP_NONE;
+    return true;
+}
+
+static void store_holder(const loading *to, uint32_t shelf, const uint8_t *holder, uint64_t chain,
+                         uint32_t seed_id) {
+    epp_index *index = &to->router->index;
     const uint32_t tiers = get32(holder + 12);
-    bool stored = false;
-    if (tiers == 0) {
-        const uint32_t before = router->index.n_guesses;
-        epp_index_predict(&router->index, slot, &chain, 1, seed_id, now_s + get_real(holder));
-        return router->index.n_guesses > before;
-    }
+    if (tiers == 0) epp_index_predict(index, shelf, &chain, 1, seed_id, to->now_s + get_real(holder));
     for (uint32_t tier = 0; tier <= EPP_TIER_EXTERNAL; tier++)
-        if (tiers >> tier & 1)
-            stored |=
-                epp_index_store(&router->index, slot, get64(holder), chain, seed_id, tier) == EPP_STORED;
-    return stored;
+        if (tiers >> tier & 1) (void)epp_index_store(index, shelf, get64(holder), chain, seed_id, tier);
 }
 
-static void store_blocks(epp_router *router, const snapshot *from, const uint32_t *slots, double now_s,
-                         epp_load_report *report) {
-    const uint8_t *at = from->blocks;
-    for (uint32_t i = 0; i < from->n_blocks; i++) {
-        const uint64_t chain = get64(at);
-        const uint32_t n_holders = get32(at + 12);
-        const uint32_t seed_id = epp_index_seed(
-            &router->index, get64(from->seeds + (size_t)get32(at + 8) * EPP_SNAPSHOT_SEED_BYTES));
-        at += EPP_SNAPSHOT_BLOCK_BYTES;
-        for (uint32_t j = 0; j < n_holders; j++, at += EPP_SNAPSHOT_HOLDER_BYTES) {
-            const uint32_t slot = slots[get32(at + 8)];
-            const bool stored = slot != EPP_NONE && seed_id != EPP_NONE &&
-                                store_holder(router, slot, at, chain, seed_id, now_s);
-            if (stored)
-                report->stored_pairs++;
-            else
-                report->skipped_pairs++;
-        }
-        if (seed_id != EPP_NONE) epp_index_release_seed(&router->index, seed_id);
-    }
+/** The block behind one. */
+static const uint8_t *after(const uint8_t *block) {
+    return block + EPP_SNAPSHOT_BLOCK_BYTES + (size_t)get32(block + 12) * EPP_SNAPSHOT_HOLDER_BYTES;
 }
 
-static epp_status load_locked(epp_router *router, double now_s, const snapshot *from,
-                              epp_load_report *report) {
-    const size_t bytes = ((size_t)from->n_ranks + 1) * sizeof(uint32_t);
-    uint32_t *slots = epp_memory_resize(&router->memory, NULL, 0, bytes);
-    if (slots == NULL) return EPP_E_MEMORY;
-    const bool room = epp_index_reserve(&router->index, from->n_blocks, from->n_guesses);
-    if (room) {
-        match_ranks(router, from, slots, report);
-        learn_sizes(router, from, slots, report);
-        store_blocks(router, from, slots, now_s, report);
+/** Store the next block on the shelves of its holders. Room must have been reserved. */
+static void store_block(loading *to) {
+    epp_index *index = &to->router->index;
+    const uint8_t *at = to->at;
+    const uint32_t n_holders = get32(at + 12);
+    const uint32_t seed_id =
+        epp_index_seed(index, get64(to->from->seeds + (size_t)get32(at + 8) * EPP_SNAPSHOT_SEED_BYTES));
+    to->at = after(at);
+    to->block++;
+    if (seed_id == EPP_NONE) return;
+    for (uint32_t j = 0; j < n_holders; j++) {
+        const uint8_t *holder = at + EPP_SNAPSHOT_BLOCK_BYTES + (size_t)j * EPP_SNAPSHOT_HOLDER_BYTES;
+        const uint32_t shelf = to->shelves[get32(holder + 8)];
+        if (shelf != EPP_NONE) store_holder(to, shelf, holder, get64(at), seed_id);
     }
-    (void)epp_memory_resize(&router->memory, slots, bytes, 0);
-    return room ? EPP_OK : EPP_E_MEMORY;
+    epp_index_release_seed(index, seed_id);
+}
+
+/** Store one part, about a tenth of a millisecond of holders. Room that others took since the beginning is made anew. */
+static void store_some(loading *to) {
+    enum { HOLDERS = 256 };
+    uint32_t n = 0;
+    uint64_t holders = 0;
+    for (const uint8_t *at = to->at; n < to->from->n_blocks - to->block && holders < HOLDERS;
+         at = after(at)) {
+        holders += get32(at + 12);
+        n++;
+    }
+    to->is_full = !epp_index_reserve(&to->router->index, n, to->from->n_guesses ? holders : 0);
+    for (; n > 0 && !to->is_full; n--) store_block(to);
+}
+
+/* --- handing them over ------------------------------------------------------------------------------- */
+
+/** A rank takes its shelf, if it still fits; else the shelf leaves. */
+static void hand_over(const loading *to, uint32_t rank, epp_load_report *report, epp_leftovers *left) {
+    epp_router *router = to->router;
+    epp_index *index = &router->index;
+    const uint32_t shelf = to->shelves[rank];
+    const uint32_t pairs = shelf == EPP_NONE ? 0 : epp_index_shelf(index, shelf)->pairs;
+    const bool fits = shelf != EPP_NONE && rank_fits(router, to->from, rank);
+    if (fits) {
+        const uint32_t slot = slot_of(router, to->from, rank);
+        epp_set_block_tokens(router, worker_of(router, slot), block_tokens_of(to->from, rank), left);
+        epp_index_close_shelf(index, epp_shelf_of(router, slot));
+        epp_slot_at(router, slot)->shelf = shelf;
+        index->changes++;
+        report->stored_pairs += pairs;
+        return;
+    }
+    report->skipped_ranks++;
+    if (shelf == EPP_NONE || (pairs > 0 && epp_index_leave(index, shelf, &left->leaving))) return;
+    epp_index_empty_shelf(index, shelf);
+    epp_index_close_shelf(index, shelf);
+}
+
+/** Room for all of it, and shelves. False: no memory, nothing changed. */
+static bool begin(const loading *to) {
+    epp_router *router = to->router;
+    epp_leftovers left = epp_no_leftovers();
+    if (!epp_change_begin_with_room(router, to->from->n_blocks, to->from->n_guesses, &left)) return false;
+    const bool room =
+        epp_index_reserve(&router->index, to->from->n_blocks, to->from->n_guesses) && open_shelves(to);
+    epp_change_end(router);
+    epp_dispose(router, &left);
+    return room;
+}
+
+static void end(const loading *to, epp_load_report *report) {
+    epp_leftovers left = epp_no_leftovers();
+    epp_change_begin(to->router);
+    for (uint32_t i = 0; i < to->from->n_ranks; i++) hand_over(to, i, report, &left);
+    epp_change_end(to->router);
+    report->skipped_pairs = to->from->n_pairs - report->stored_pairs;
+    epp_dispose(to->router, &left);
 }
 
 epp_status epp_router_load(epp_router *router, double now_s, const void *bytes, size_t n_bytes,
                            epp_load_report *report) {
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
+    if (router == NULL || report == NULL || epp_missing(bytes, n_bytes) || !isfinite(now_s))
+        return EPP_E_ARGUMENT;
     snapshot from;
     const epp_status status = open_snapshot(bytes, n_bytes, &from);
     if (status != EPP_OK) return status;
     if (!blocks_are_valid(&from)) return EPP_E_FORMAT;
-    epp_load_report loaded = {0};
-    epp_write_begin(&router->residency);
-    const epp_status result = load_locked(router, now_s, &from, &loaded);
-    epp_write_end(&router->residency);
-    if (result == EPP_OK) *report = loaded;
-    return result;
+    const size_t bytes_of_shelves = ((size_t)from.n_ranks + 1) * sizeof(uint32_t);
+    loading to = {.router = router, .from = &from, .now_s = now_s, .at = from.blocks};
+    to.shelves = epp_memory_resize(&router->memory, NULL, 0, bytes_of_shelves);
+    const bool room = to.shelves && begin(&to);
+    if (room) {
+        epp_load_report loaded = {0};
+        while (to.block < from.n_blocks && !to.is_full) {
+            epp_write_begin(&router->residency);
+            store_some(&to);
+            epp_write_end(&router->residency);
+        }
+        end(&to, &loaded);
+        *report = loaded;
+    }
+    (void)epp_memory_resize(&router->memory, to.shelves, bytes_of_shelves, 0);
+    return room ? EPP_OK : EPP_E_MEMORY;
 }

@@ -124,7 +124,7 @@ static void wait_for_none(epp_lock *lock, atomic_uint *readers) {
     (void)pthread_mutex_unlock(&lock->door);
 }
 
-static void take_turn(epp_lock *lock) {
+void epp_write_claim(epp_lock *lock) {
     for (int i = 0; i < LOOKS; i++) {
         if (pthread_mutex_trylock(&lock->turn) == 0) return;
         pause_briefly();
@@ -132,8 +132,7 @@ static void take_turn(epp_lock *lock) {
     (void)pthread_mutex_lock(&lock->turn);
 }
 
-void epp_write_begin(epp_lock *lock) {
-    take_turn(lock);
+void epp_write_enter(epp_lock *lock) {
     wait_for_none(lock, &lock->waiting);
     atomic_store(&lock->writing, true);
     for (uint64_t left = atomic_load(&lock->used); left; left &= left - 1)

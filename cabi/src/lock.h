@@ -60,8 +60,18 @@ void epp_lock_drop(epp_lock *lock);
 void epp_read_begin(epp_lock *lock, uint32_t lane);
 void epp_read_end(epp_lock *lock, uint32_t lane);
 
+/** Be the only one who may change what the lock guards, beside readers: for looking before changing. Then
+ *  `epp_write_enter`, from which on nobody reads either. */
+void epp_write_claim(epp_lock *lock);
+void epp_write_enter(epp_lock *lock);
+
 /** Change what the lock guards, alone; not while reading it. */
-void epp_write_begin(epp_lock *lock);
+static inline void epp_write_begin(epp_lock *lock) {
+    epp_write_claim(lock);
+    epp_write_enter(lock);
+}
+
+/** End it, or a claim that was not entered. */
 void epp_write_end(epp_lock *lock);
 
 #endif

@@ -1,6 +1,7 @@
 #include "memory.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -46,17 +47,35 @@ void *epp_memory_resize(epp_memory *memory, void *block, size_t old_bytes, size_
     return moved;
 }
 
+/** The next capacity of an array, or 0 if there is none. */
+static uint32_t next_capacity(uint32_t capacity, uint64_t needed, size_t item_bytes) {
+    uint64_t wanted = capacity + (uint64_t)capacity / 4;
+    if (wanted < FIRST_CAPACITY) wanted = FIRST_CAPACITY;
+    if (wanted < needed) wanted = needed;
+    return wanted > UINT32_MAX || wanted > SIZE_MAX / item_bytes ? 0 : (uint32_t)wanted;
+}
+
 bool epp_memory_grow(epp_memory *memory, void **array, uint32_t *capacity, uint64_t needed,
                      size_t item_bytes) {
     if (needed <= *capacity) return true;
-    uint64_t wanted = *capacity + (uint64_t)*capacity / 4;
-    if (wanted < FIRST_CAPACITY) wanted = FIRST_CAPACITY;
-    if (wanted < needed) wanted = needed;
-    if (wanted > UINT32_MAX || wanted > SIZE_MAX / item_bytes) return false;
-    void *moved = epp_memory_resize(memory, *array, *capacity * item_bytes, (size_t)wanted * item_bytes);
+    const uint32_t wanted = next_capacity(*capacity, needed, item_bytes);
+    if (wanted == 0) return false;
+    void *moved = epp_memory_resize(memory, *array, *capacity * item_bytes, wanted * item_bytes);
     if (moved == NULL) return false;
     *array = moved;
-    *capacity = (uint32_t)wanted;
+    *capacity = wanted;
+    return true;
+}
+
+bool epp_memory_grown(epp_memory *memory, epp_array old, uint64_t needed, size_t item_bytes, epp_array *out) {
+    *out = (epp_array){0};
+    if (needed <= old.capacity) return true;
+    const uint32_t wanted = next_capacity(old.capacity, needed, item_bytes);
+    if (wanted == 0) return false;
+    void *copy = epp_memory_resize(memory, NULL, 0, wanted * item_bytes);
+    if (copy == NULL) return false;
+    if (old.items) memcpy(copy, old.items, old.capacity * item_bytes);
+    *out = (epp_array){.items = copy, .capacity = wanted};
     return true;
 }
 

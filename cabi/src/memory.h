@@ -14,6 +14,9 @@ typedef struct epp_memory {
     atomic_size_t used_bytes;
 } epp_memory;
 
+/** Whether an array argument has items but no place. */
+static inline bool epp_missing(const void *items, size_t n) { return items == NULL && n > 0; }
+
 /** `allocator` NULL: the C library's. */
 void epp_memory_init(epp_memory *memory, const epp_allocator *allocator);
 
@@ -25,6 +28,16 @@ void *epp_memory_resize(epp_memory *memory, void *block, size_t old_bytes, size_
  *  arrays waste little. False: no room, nothing changed. */
 bool epp_memory_grow(epp_memory *memory, void **array, uint32_t *capacity, uint64_t needed,
                      size_t item_bytes);
+
+/** A growing array. */
+typedef struct epp_array {
+    void *items; /* NULL: none */
+    uint32_t capacity;
+} epp_array;
+
+/** A larger copy of an array, for `epp_memory_grow` to find room in once it has taken its place; none if there is room.
+ *  Only reads the old one. False: no room. */
+bool epp_memory_grown(epp_memory *memory, epp_array old, uint64_t needed, size_t item_bytes, epp_array *out);
 
 /** Drop an array made by `epp_memory_grow`. */
 void epp_memory_drop(epp_memory *memory, void **array, uint32_t *capacity, size_t item_bytes);

@@ -22,22 +22,23 @@ const uint64_t *epp_prompt_hashes(const epp_question *question, uint32_t block_t
     const epp_prompt_chain *chain = find_chain(question, block_tokens);
     assert(chain != NULL);
     *n = chain->n;
-    return (const uint64_t *)question->hashes.items + chain->first;
+    return chain->first == EPP_NONE ? NULL : (const uint64_t *)question->hashes.items + chain->first;
 }
 
 /** Name a size in which the prompt is needed, unless that is done; `epp_ask_hash` hashes it. */
 static bool add_chain(const epp_asked *asked, uint32_t block_tokens) {
     epp_question *question = asked->question;
     if (find_chain(question, block_tokens)) return true;
-    const uint32_t n = asked->n_tokens / block_tokens;
+    const uint32_t given = asked->request.hash_block_tokens, n = asked->n_tokens / block_tokens;
+    const bool is_known = given == 0 || given == block_tokens;
     if (!epp_scratch_grow(question->memory, &question->hashes, (uint64_t)question->n_hashes + n,
                           sizeof(uint64_t)) ||
         !epp_scratch_grow(question->memory, &question->chains, (uint64_t)question->n_chains + 1,
                           sizeof(epp_prompt_chain)))
         return false;
-    ((epp_prompt_chain *)question->chains.items)[question->n_chains++] =
-        (epp_prompt_chain){.block_tokens = block_tokens, .n = n, .first = question->n_hashes};
-    question->n_hashes += n;
+    ((epp_prompt_chain *)question->chains.items)[question->n_chains++] = (epp_prompt_chain){
+        .block_tokens = block_tokens, .n = n, .first = is_known ? question->n_hashes : EPP_NONE};
+    if (is_known) question->n_hashes += n;
     return true;
 }
 
@@ -47,9 +48,13 @@ bool epp_ask_hash(const epp_asked *asked) {
     const bool any = question->n_hashed < question->n_chains;
     for (; question->n_hashed < question->n_chains; question->n_hashed++) {
         const epp_prompt_chain *chain = &chains[question->n_hashed];
-        if (chain->n)
+        if (chain->n == 0 || chain->first == EPP_NONE) continue;
+        uint64_t *hashes = (uint64_t *)question->hashes.items + chain->first;
+        if (asked->request.hash_block_tokens)
+            memcpy(hashes, asked->tokens, chain->n * sizeof *hashes);
+        else
             epp_chain_blocks(asked->tokens, chain->n, chain->block_tokens, asked->request.namespace_seed,
-                             NULL, (uint64_t *)question->hashes.items + chain->first);
+                             NULL, hashes);
     }
     return any;
 }
@@ -66,28 +71,28 @@ static bool add_chains(const epp_router *router, const epp_asked *asked, const u
 
 /* --- runs ------------------------------------------------------------------------------------------ */
 
-static uint32_t n_words(const epp_router *router) { return router->slots.used / 64 + 1; }
+static uint32_t n_words(const epp_router *router) { return router->index.shelves.used / 64 + 1; }
 
 static bool reserve_runs(const epp_router *router, epp_question *question) {
     epp_memory *memory = question->memory;
-    const uint32_t slots = router->slots.used, words = n_words(router);
+    const uint32_t shelves = router->index.shelves.used, words = n_words(router);
     return epp_scratch_grow(memory, &question->live, 3 * (uint64_t)words, sizeof(uint64_t)) &&
            epp_scratch_grow(memory, &question->live_words, words, sizeof(uint32_t)) &&
-           epp_scratch_grow(memory, &question->pending, slots, sizeof(uint32_t)) &&
-           epp_scratch_grow(memory, &question->runs, slots, sizeof(epp_runs)) &&
-           epp_scratch_grow(memory, &question->reach, slots, sizeof(epp_runs));
+           epp_scratch_grow(memory, &question->pending, shelves, sizeof(uint32_t)) &&
+           epp_scratch_grow(memory, &question->runs, shelves, sizeof(epp_runs)) &&
+           epp_scratch_grow(memory, &question->reach, shelves, sizeof(epp_runs));
 }
 
 static void walk(const epp_router *router, const epp_question *question, uint32_t block_tokens,
                  const uint32_t *pending, epp_runs *runs) {
     uint32_t n = 0;
     const uint64_t *chain = epp_prompt_hashes(question, block_tokens, &n);
-    epp_index_walk(&router->index, chain, n, question->live.items, n_words(router),
+    epp_index_walk(&router->index, chain, chain ? n : 0, question->live.items, n_words(router),
                    question->live_words.items, pending, runs);
 }
 
-static void set_live(const epp_question *question, uint32_t slot) {
-    ((uint64_t *)question->live.items)[slot / 64] |= UINT64_C(1) << (slot % 64);
+static void set_live(const epp_question *question, uint32_t shelf) {
+    ((uint64_t *)question->live.items)[shelf / 64] |= UINT64_C(1) << (shelf % 64);
 }
 
 static void clear_live(const epp_router *router, const epp_question *question) {
@@ -103,7 +108,7 @@ static void find_runs(const epp_router *router, const epp_question *question, co
         clear_live(router, question);
         for (uint32_t i = 0; i < n; i++) {
             if (block_tokens_of(router, slots[i]) != chains[c].block_tokens) continue;
-            set_live(question, slots[i]);
+            set_live(question, epp_shelf_of(router, slots[i]));
             any = true;
         }
         if (any) walk(router, question, chains[c].block_tokens, NULL, question->runs.items);
@@ -115,6 +120,7 @@ static uint32_t pending_run(const epp_router *router, const epp_question *questi
     if (router->ledger.books[slot].unfinished == 0) return 0;
     uint32_t n = 0;
     const uint64_t *chain = epp_prompt_hashes(question, block_tokens_of(router, slot), &n);
+    if (chain == NULL) return 0;
     return epp_chains_follow(&router->ledger.chains, epp_pending_tree(slot), chain, n).matched;
 }
 
@@ -126,18 +132,20 @@ static void find_reach(const epp_router *router, const epp_question *question, c
     uint32_t *pending = question->pending.items;
     bool any = false;
     for (uint32_t i = 0; i < n; i++) {
-        const uint32_t slot = slots[i];
-        reach[slot] = runs[slot];
-        pending[slot] = pending_run(router, question, slot);
-        any |= pending[slot] > runs[slot].device;
+        const uint32_t shelf = epp_shelf_of(router, slots[i]);
+        reach[shelf] = runs[shelf];
+        pending[shelf] = pending_run(router, question, slots[i]);
+        any |= pending[shelf] > runs[shelf].device;
     }
     const epp_prompt_chain *chains = question->chains.items;
     for (uint32_t c = 0; any && c < question->n_chains; c++) {
         clear_live(router, question);
-        for (uint32_t i = 0; i < n; i++)
-            if (pending[slots[i]] > runs[slots[i]].device &&
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t shelf = epp_shelf_of(router, slots[i]);
+            if (pending[shelf] > runs[shelf].device &&
                 block_tokens_of(router, slots[i]) == chains[c].block_tokens)
-                set_live(question, slots[i]);
+                set_live(question, shelf);
+        }
         walk(router, question, chains[c].block_tokens, pending, reach);
     }
 }
@@ -186,30 +194,37 @@ static void describe(const epp_router *router, const epp_asked *asked, uint32_t 
     const uint32_t block_tokens = epp_effective_block_tokens(router, worker);
     uint32_t full = 0;
     const uint64_t *chain = epp_prompt_hashes(asked->question, block_tokens, &full);
-    const epp_runs runs = ((const epp_runs *)asked->question->runs.items)[slot];
-    const epp_runs reach = pending_counts ? ((const epp_runs *)asked->question->reach.items)[slot] : runs;
+    const uint32_t shelf = epp_shelf_of(router, slot);
+    const epp_runs runs = ((const epp_runs *)asked->question->runs.items)[shelf];
+    const epp_runs reach = pending_counts ? ((const epp_runs *)asked->question->reach.items)[shelf] : runs;
+    const uint32_t request_blocks = full + ((uint64_t)full * block_tokens < asked->n_tokens);
+    uint64_t blocks = request_blocks;
+    if (!decode && chain && request->flags & EPP_REQUEST_KV_REUSE && book->active_requests)
+        blocks -= epp_chains_follow(&router->ledger.chains, epp_tracked_tree(slot), chain, full).matched;
     *out = (epp_candidate){
+        /* Every field is named: clearing the struct first would be half of the work here. */
         .slot = slot,
         .worker = epp_slot_at(router, slot)->worker,
         .block_tokens = block_tokens,
         .prompt_tokens = asked->n_tokens,
-        .request_blocks = full + ((uint64_t)full * block_tokens < asked->n_tokens),
-        .learnt_tokens_per_s = book->learnt_tokens_per_s,
+        .request_blocks = request_blocks,
         .runs = runs,
         .uncached_tokens =
             uncached(asked, runs, block_tokens, credited ? request->overlap_credit : 0.0,
                      credited ? request->host_weight : 0.0, credited ? request->disk_weight : 0.0),
         .work_tokens = uncached(asked, reach, block_tokens, 1.0, request->host_weight, request->disk_weight),
-        .resident_blocks = router->index.slot_pairs[slot],
+        .resident_blocks = epp_index_shelf(&router->index, shelf)->pairs,
         .total_blocks = worker->spec.total_blocks,
         .active_prefill_tokens = book->active_prefill_tokens,
         .active_decode_blocks = epp_whole_blocks(book->units),
+        .potential_decode_blocks = epp_whole_blocks(book->units + (blocks << 16)),
         .active_requests = book->active_requests,
+        .learnt_tokens_per_s = book->learnt_tokens_per_s,
+        .tokens_per_s = 0.0,
+        .queue_s = 0.0,
+        .own_s = 0.0,
+        .cost = 0.0,
     };
-    uint64_t blocks = out->request_blocks;
-    if (!decode && request->flags & EPP_REQUEST_KV_REUSE && book->active_requests)
-        blocks -= epp_chains_follow(&router->ledger.chains, epp_tracked_tree(slot), chain, full).matched;
-    out->potential_decode_blocks = epp_whole_blocks(book->units + (blocks << 16));
     if (epp_predicts(request)) set_rate(router, out, request->now_s);
 }
 
@@ -247,8 +262,8 @@ static uint64_t most_cached_tokens(const epp_router *router, const epp_asked *as
     const epp_runs *runs = question->runs.items;
     uint64_t most = 0;
     for (uint32_t i = 0; i < question->n_serve; i++) {
-        const uint64_t tokens =
-            epp_usable_tokens(asked->n_tokens, runs[slots[i]].disk, block_tokens_of(router, slots[i]));
+        const uint64_t tokens = epp_usable_tokens(asked->n_tokens, runs[epp_shelf_of(router, slots[i])].disk,
+                                                  block_tokens_of(router, slots[i]));
         if (tokens > most) most = tokens;
     }
     return most;
@@ -278,8 +293,10 @@ static epp_state_version version_of(const epp_router *router) {
 epp_status epp_ask_begin(const epp_router *router, const epp_asked *asked) {
     epp_question *question = asked->question;
     question->n_hashes = question->n_chains = question->n_hashed = 0;
-    const uint32_t usual = question->usual_block_tokens;
-    if (!add_chain(asked, usual ? usual : router->options.default_block_tokens)) return EPP_E_MEMORY;
+    uint32_t usual = question->usual_block_tokens;
+    if (usual == 0) usual = router->options.default_block_tokens;
+    if (asked->request.hash_block_tokens) usual = asked->request.hash_block_tokens;
+    if (!add_chain(asked, usual)) return EPP_E_MEMORY;
     (void)epp_ask_hash(asked);
     return EPP_OK;
 }

@@ -24,8 +24,9 @@ static bool decode(epp_message *message, const void *payload, size_t n_payload, 
 }
 
 static epp_status apply(epp_router *router, uint32_t slot, double now_s, const decoded *from,
-                        epp_apply_results results) {
-    const epp_status status = epp_apply_batch(router, slot, now_s, &from->batch, from->ignored, results);
+                        epp_apply_results results, epp_leftovers *left) {
+    const epp_status status =
+        epp_apply_batch(router, slot, now_s, &from->batch, from->ignored, results, left);
     if (status == EPP_OK && slot != EPP_NONE) epp_slot_at(router, slot)->foreign_groups = from->groups;
     return status;
 }
@@ -37,23 +38,27 @@ epp_status epp_router_apply_payload(epp_router *router, uint64_t worker_id, uint
                                     size_t *n_decode) {
     const epp_apply_results results = {report,          done,    done_capacity, n_done, decode_progress,
                                        decode_capacity, n_decode};
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
+    if (router == NULL || epp_missing(payload, n_payload) || !epp_has_room_for(&results) || !isfinite(now_s))
+        return EPP_E_ARGUMENT;
     const uint32_t lane = epp_lane_take(&router->lanes);
     epp_message *message = &router->workspaces[lane].message;
     epp_read_begin(&router->residency, lane);
     const uint64_t groups = groups_of(router, epp_find_slot(router, worker_id, rank));
     epp_read_end(&router->residency, lane);
     decoded from;
+    epp_leftovers left = epp_no_leftovers();
     epp_status status = decode(message, payload, n_payload, groups, &from) ? EPP_OK : EPP_E_MEMORY;
+    if (status == EPP_OK && !epp_change_begin_with_room(router, epp_stored_blocks_in(&from.batch), 0, &left))
+        status = EPP_E_MEMORY;
     if (status == EPP_OK) {
-        epp_change_begin(router);
         const uint32_t slot = epp_find_slot(router, worker_id, rank);
         const bool again = groups_of(router, slot) != from.groups_before;
         if (again && !decode(message, payload, n_payload, groups_of(router, slot), &from))
             status = EPP_E_MEMORY;
-        if (status == EPP_OK) status = apply(router, slot, now_s, &from, results);
+        if (status == EPP_OK) status = apply(router, slot, now_s, &from, results, &left);
         epp_change_end(router);
     }
+    epp_dispose(router, &left);
     epp_lane_give(&router->lanes, lane);
     return status;
 }

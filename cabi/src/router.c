@@ -31,10 +31,11 @@ const char *epp_status_name(int status) {
 /* --- life ------------------------------------------------------------------------------------------ */
 
 void epp_options_init(epp_options *options) {
+    if (options == NULL) return;
     *options = (epp_options){
         .struct_size = sizeof *options,
         .max_workers = 4096,
-        .max_ranks = EPP_MAX_SLOTS,
+        .max_ranks = EPP_MAX_RANKS,
         .max_bookings = 1000000,
         .max_blocks = 16000000,
         .predicted_ttl_s = 120.0,
@@ -49,7 +50,7 @@ static bool read_options(const epp_options *from, epp_options *to) {
         if (from->struct_size < offsetof(epp_options, max_blocks)) return false;
         memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
     }
-    return to->max_ranks <= EPP_MAX_SLOTS && to->max_blocks <= UINT32_MAX && isfinite(to->predicted_ttl_s) &&
+    return to->max_ranks <= EPP_MAX_RANKS && to->max_blocks <= UINT32_MAX && isfinite(to->predicted_ttl_s) &&
            to->default_block_tokens >= 1 && to->default_block_tokens <= EPP_MAX_BLOCK_TOKENS &&
            isfinite(to->default_prefill_tokens_per_s) && to->default_prefill_tokens_per_s > 0.0;
 }
@@ -61,7 +62,7 @@ static bool init_locks(epp_router *router) {
 
 epp_status epp_router_new_with(const epp_options *options, const epp_allocator *allocator, epp_router **out) {
     epp_options read;
-    if (!read_options(options, &read)) return EPP_E_ARGUMENT;
+    if (out == NULL || !read_options(options, &read)) return EPP_E_ARGUMENT;
     epp_memory memory;
     epp_memory_init(&memory, allocator);
     epp_router *router = epp_memory_resize(&memory, NULL, 0, sizeof *router);
@@ -162,6 +163,18 @@ void epp_change_begin(epp_router *router) {
     epp_write_begin(&router->books);
 }
 
+bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t guesses, epp_leftovers *left) {
+    epp_write_claim(&router->residency);
+    if (!epp_index_prepare(&router->index, blocks, guesses, &left->old)) {
+        epp_write_end(&router->residency);
+        return false;
+    }
+    epp_write_enter(&router->residency);
+    epp_index_exchange(&router->index, &left->old);
+    epp_write_begin(&router->books);
+    return true;
+}
+
 void epp_change_end(epp_router *router) {
     epp_write_end(&router->books);
     epp_write_end(&router->residency);
@@ -179,7 +192,7 @@ static uint32_t lock_booking(epp_router *router, uint64_t booking) {
 
 epp_status epp_router_prefill_complete(epp_router *router, uint64_t booking, double now_s,
                                        uint32_t *was_running, epp_prefill_done *done) {
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
+    if (router == NULL || was_running == NULL || done == NULL || !isfinite(now_s)) return EPP_E_ARGUMENT;
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     const double reserved_at_s = epp_booking_at(&router->ledger, at)->reserved_at_s;
@@ -191,7 +204,7 @@ epp_status epp_router_prefill_complete(epp_router *router, uint64_t booking, dou
 }
 
 epp_status epp_router_output_block(epp_router *router, uint64_t booking, double decay) {
-    if (isnan(decay) || decay > 1.0) return EPP_E_ARGUMENT;
+    if (router == NULL || isnan(decay) || decay > 1.0) return EPP_E_ARGUMENT;
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     epp_ledger_output(&router->ledger, at, decay);
@@ -200,7 +213,7 @@ epp_status epp_router_output_block(epp_router *router, uint64_t booking, double 
 }
 
 epp_status epp_router_renew(epp_router *router, uint64_t booking, double now_s) {
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
+    if (router == NULL || !isfinite(now_s)) return EPP_E_ARGUMENT;
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     epp_ledger_renew(&router->ledger, at, now_s);
@@ -209,6 +222,7 @@ epp_status epp_router_renew(epp_router *router, uint64_t booking, double now_s) 
 }
 
 epp_status epp_router_end_booking(epp_router *router, uint64_t booking) {
+    if (router == NULL) return EPP_E_ARGUMENT;
     const uint32_t at = lock_booking(router, booking);
     if (at == EPP_NONE) return EPP_E_UNKNOWN;
     epp_ledger_free(&router->ledger, at);
@@ -260,7 +274,8 @@ static bool expire_beside(epp_router *router, double now_s, uint64_t *expired, s
 
 epp_status epp_router_expire(epp_router *router, double now_s, uint64_t *expired, size_t expired_capacity,
                              size_t *n_expired) {
-    if (!isfinite(now_s)) return EPP_E_ARGUMENT;
+    if (router == NULL || n_expired == NULL || epp_missing(expired, expired_capacity) || !isfinite(now_s))
+        return EPP_E_ARGUMENT;
     bool apart = false;
     bool fits = expire_beside(router, now_s, expired, expired_capacity, n_expired, &apart);
     if (!apart) {
@@ -283,13 +298,14 @@ static epp_rank_load load_of(const epp_router *router, const epp_worker_entry *w
         .active_requests = book->active_requests,
         .active_prefill_tokens = book->active_prefill_tokens,
         .active_decode_blocks = epp_whole_blocks(book->units),
-        .resident_blocks = router->index.slot_pairs[slot],
+        .resident_blocks = epp_index_shelf(&router->index, epp_shelf_of(router, slot))->pairs,
         .prefill_tokens_per_s = book->learnt_tokens_per_s,
         .scraped = epp_slot_at(router, slot)->load,
     };
 }
 
 epp_status epp_router_loads(epp_router *router, epp_rank_load *loads, size_t capacity, size_t *n_loads) {
+    if (router == NULL || n_loads == NULL || epp_missing(loads, capacity)) return EPP_E_ARGUMENT;
     const uint32_t lane = epp_look_begin(router);
     *n_loads = router->n_ranks;
     const bool fits = router->n_ranks <= capacity;
@@ -302,6 +318,7 @@ epp_status epp_router_loads(epp_router *router, epp_rank_load *loads, size_t cap
 }
 
 epp_status epp_router_stats(epp_router *router, epp_stats *stats) {
+    if (router == NULL || stats == NULL) return EPP_E_ARGUMENT;
     const uint32_t lane = epp_look_begin(router);
     *stats = (epp_stats){
         .workers = epp_n_workers(router),

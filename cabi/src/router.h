@@ -11,12 +11,18 @@
 #include "ledger.h"
 #include "lock.h"
 
-enum { EPP_MAX_DP_SIZE = 4096, EPP_MAX_BLOCK_TOKENS = 1 << 20, EPP_MAX_PROMPT_TOKENS = INT32_MAX };
+enum {
+    EPP_MAX_RANKS = 1 << 16,
+    EPP_MAX_DP_SIZE = 4096,
+    EPP_MAX_BLOCK_TOKENS = 1 << 20,
+    EPP_MAX_PROMPT_TOKENS = INT32_MAX
+};
 
 /** One (worker, rank). */
 typedef struct epp_slot {
     uint32_t worker;
     uint32_t rank;
+    uint32_t shelf; /* what it holds */
     epp_load_sample load;
     uint64_t foreign_groups; /* bit per cache group that holds another kind of attention */
 } epp_slot;
@@ -34,7 +40,7 @@ typedef struct epp_worker_entry {
 typedef struct epp_prompt_chain {
     uint32_t block_tokens;
     uint32_t n;
-    uint32_t first; /* in question.hashes */
+    uint32_t first; /* in question.hashes; EPP_NONE: the hashes in this size are unknown */
 } epp_prompt_chain;
 
 /** One slot as a choice sees it (docs/algorithms.md 4.1). */
@@ -73,11 +79,11 @@ typedef struct epp_question {
     epp_scratch allowed;    /* uint8_t by worker */
     epp_scratch serve;      /* uint32_t slots */
     epp_scratch prefill;    /* uint32_t slots */
-    epp_scratch live;       /* uint64_t, 3 per word of slots */
-    epp_scratch live_words; /* uint32_t per word of slots */
-    epp_scratch pending;    /* uint32_t by slot */
-    epp_scratch runs;       /* epp_runs by slot */
-    epp_scratch reach;      /* epp_runs by slot, pending blocks counted */
+    epp_scratch live;       /* uint64_t, 3 per word of shelves */
+    epp_scratch live_words; /* uint32_t per word of shelves */
+    epp_scratch pending;    /* uint32_t by shelf */
+    epp_scratch runs;       /* epp_runs by shelf */
+    epp_scratch reach;      /* epp_runs by shelf, pending blocks counted */
     epp_scratch hashes;     /* uint64_t */
     epp_scratch chains;     /* epp_prompt_chain */
     epp_scratch candidates; /* epp_candidate */
@@ -153,6 +159,10 @@ static inline epp_slot *epp_slot_at(const epp_router *router, uint32_t slot) {
     return (epp_slot *)router->slots.items + slot;
 }
 
+static inline uint32_t epp_shelf_of(const epp_router *router, uint32_t slot) {
+    return epp_slot_at(router, slot)->shelf;
+}
+
 /** The worker at a place of the ascending order. */
 static inline uint32_t epp_ordered_worker(const epp_router *router, uint32_t place) {
     return ((const uint32_t *)router->order.items)[place];
@@ -168,8 +178,23 @@ static inline uint32_t epp_effective_block_tokens(const epp_router *router, cons
 /** The slot of a worker's rank, or EPP_NONE. */
 uint32_t epp_find_slot(const epp_router *router, uint64_t worker_id, uint32_t rank);
 
+/** What a call took out of the router, to be disposed of when others may go on. */
+typedef struct epp_leftovers {
+    uint32_t leaving;    /* shelves to empty: a list through epp_shelf.next */
+    epp_index_spare old; /* tables to drop */
+} epp_leftovers;
+
+static inline epp_leftovers epp_no_leftovers(void) { return (epp_leftovers){.leaving = EPP_NONE}; }
+
+/** A rank loses all it holds, at once for everybody. */
+void epp_clear_rank(epp_router *router, uint32_t slot, epp_leftovers *left);
+
+/** Dispose of what a call took out, in parts between which other calls run. Needs no lock. */
+void epp_dispose(epp_router *router, epp_leftovers *left);
+
 /** Know a worker's block size; blocks hashed in another one are forgotten. */
-void epp_set_block_tokens(epp_router *router, epp_worker_entry *worker, uint32_t block_tokens);
+void epp_set_block_tokens(epp_router *router, epp_worker_entry *worker, uint32_t block_tokens,
+                          epp_leftovers *left);
 
 /** Tokens of a resident run that an engine reuses: it always computes the last token of a prompt. */
 uint64_t epp_usable_tokens(uint64_t prompt_tokens, uint32_t run_blocks, uint32_t block_tokens);
@@ -194,7 +219,7 @@ bool epp_ask_is_fresh(const epp_router *router, const epp_asked *asked);
  *  EPP_E_MEMORY. */
 epp_status epp_ask_costs(const epp_router *router, const epp_asked *asked);
 
-/** The hashes of a prompt's full blocks in a size that occurred in the question. */
+/** The hashes of a prompt's `n` full blocks in a size that occurred in the question; NULL: they are unknown. */
 const uint64_t *epp_prompt_hashes(const epp_question *question, uint32_t block_tokens, uint32_t *n);
 
 /** Give the candidates of a leg their costs. */
@@ -218,6 +243,10 @@ void epp_look_end(epp_router *router, uint32_t lane);
 
 /** Change anything, alone. */
 void epp_change_begin(epp_router *router);
+
+/** The same with room for so many blocks more, and predicted ones, which is made beside readers. False: no memory, not
+ *  begun. */
+bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t guesses, epp_leftovers *left);
 void epp_change_end(epp_router *router);
 
 #endif

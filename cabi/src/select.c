@@ -7,6 +7,7 @@
 static const double MAX_PARAM = 1e9; /* keeps every cost finite */
 
 void epp_request_init(epp_request *request) {
+    if (request == NULL) return;
     *request = (epp_request){
         .struct_size = sizeof *request,
         .policy = EPP_POLICY_KV,
@@ -38,7 +39,8 @@ static bool params_are_valid(const epp_request *request) {
 
 static bool request_is_valid(const epp_request *request) {
     return request->policy <= EPP_POLICY_POWER_OF_TWO && isfinite(request->now_s) &&
-           isfinite(request->lease_s) && request->lease_s > 0.0 && request->pin_rank >= -1 &&
+           isfinite(request->lease_s) && request->lease_s > 0.0 &&
+           request->hash_block_tokens <= EPP_MAX_BLOCK_TOKENS && request->pin_rank >= -1 &&
            request->prefill_pin_rank >= -1 && params_are_valid(request);
 }
 
@@ -65,8 +67,12 @@ static bool read_asked(epp_asked *asked, const epp_request *request, const void 
                          .n_candidates = n_candidates,
                          .taints = taints,
                          .n_taints = n_taints};
-    return n_tokens <= EPP_MAX_PROMPT_TOKENS && read_request(request, &asked->request) &&
-           request_is_valid(&asked->request) && taints_are_valid(taints, n_taints);
+    if (n_tokens > EPP_MAX_PROMPT_TOKENS || epp_missing(candidates, n_candidates) ||
+        epp_missing(taints, n_taints) || !read_request(request, &asked->request))
+        return false;
+    const uint32_t hashed = asked->request.hash_block_tokens;
+    return request_is_valid(&asked->request) && taints_are_valid(taints, n_taints) &&
+           !epp_missing(tokens, hashed ? n_tokens / hashed : n_tokens);
 }
 
 /* --- answers --------------------------------------------------------------------------------------- */
@@ -166,7 +172,8 @@ static void predict(epp_router *router, const epp_asked *asked, const epp_candid
     if (reports(router, candidate)) return;
     uint32_t n = 0;
     const uint64_t *chain = epp_prompt_hashes(asked->question, candidate->block_tokens, &n);
-    epp_index_predict(&router->index, candidate->slot, chain, n, seed_id,
+    if (chain == NULL) return;
+    epp_index_predict(&router->index, epp_shelf_of(router, candidate->slot), chain, n, seed_id,
                       asked->request.now_s + router->options.predicted_ttl_s);
 }
 
@@ -306,10 +313,13 @@ static epp_status enter(epp_router *router, const epp_asked *asked, const answer
 
 /** As `select_and_enter`, where bookings are remembered as residency too. */
 static epp_status select_and_predict(epp_router *router, const epp_asked *asked, const answers *to) {
-    epp_change_begin(router);
+    const uint64_t guesses = 2 * (uint64_t)asked->question->n_hashes; /* on both legs */
+    epp_leftovers left = epp_no_leftovers();
+    if (!epp_change_begin_with_room(router, guesses, guesses, &left)) return EPP_E_MEMORY;
     epp_status status = survey_again(router, asked);
     if (status == EPP_OK) status = enter(router, asked, to);
     epp_change_end(router);
+    epp_dispose(router, &left);
     return status;
 }
 
@@ -338,21 +348,46 @@ static epp_status select_and_enter(epp_router *router, uint32_t lane, const epp_
 
 /* --- the calls ------------------------------------------------------------------------------------- */
 
-epp_status epp_router_select(epp_router *router, const epp_request *request, const void *tokens,
+/** Both calls; `router` and `asked` have been read. */
+static epp_status ask(epp_router *router, epp_asked *asked, const answers *to) {
+    const bool enters = asked->request.booking || asked->request.policy == EPP_POLICY_ROUND_ROBIN;
+    const uint32_t lane = epp_lane_take(&router->lanes);
+    asked->question = &router->workspaces[lane].question;
+    const epp_status status =
+        enters ? select_and_enter(router, lane, asked, to) : select_only(router, lane, asked, to);
+    epp_lane_give(&router->lanes, lane);
+    return status;
+}
+
+static bool missing_answers(const answers *to) {
+    return to->selection == NULL || epp_missing(to->terms, to->terms_capacity) ||
+           (to->terms && to->n_terms == NULL);
+}
+
+epp_status epp_select_worker(epp_router *router, const epp_request *request, const void *tokens,
                              size_t n_tokens, const uint64_t *candidates, size_t n_candidates,
                              const epp_taint *taints, size_t n_taints, epp_selection *out, epp_terms *terms,
                              size_t terms_capacity, size_t *n_terms) {
     epp_asked asked;
     const answers to = {out, terms, terms_capacity, n_terms};
-    if (!read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints))
+    if (router == NULL || missing_answers(&to) ||
+        !read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints) ||
+        asked.request.booking)
         return EPP_E_ARGUMENT;
-    const bool enters = asked.request.booking || asked.request.policy == EPP_POLICY_ROUND_ROBIN;
-    const uint32_t lane = epp_lane_take(&router->lanes);
-    asked.question = &router->workspaces[lane].question;
-    const epp_status status =
-        enters ? select_and_enter(router, lane, &asked, &to) : select_only(router, lane, &asked, &to);
-    epp_lane_give(&router->lanes, lane);
-    return status;
+    return ask(router, &asked, &to);
+}
+
+epp_status epp_select_and_reserve(epp_router *router, const epp_request *request, const void *tokens,
+                                  size_t n_tokens, const uint64_t *candidates, size_t n_candidates,
+                                  const epp_taint *taints, size_t n_taints, epp_selection *out,
+                                  epp_terms *terms, size_t terms_capacity, size_t *n_terms) {
+    epp_asked asked;
+    const answers to = {out, terms, terms_capacity, n_terms};
+    if (router == NULL || missing_answers(&to) ||
+        !read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints) ||
+        !asked.request.booking)
+        return EPP_E_ARGUMENT;
+    return ask(router, &asked, &to);
 }
 
 /** Rows of a question that was answered with `status`; none if it was refused. */
@@ -380,7 +415,8 @@ epp_status epp_router_measure(epp_router *router, const epp_request *request, co
                               const epp_taint *taints, size_t n_taints, epp_terms *terms,
                               size_t terms_capacity, size_t *n_terms) {
     epp_asked asked;
-    if (!read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints))
+    if (router == NULL || n_terms == NULL || epp_missing(terms, terms_capacity) ||
+        !read_asked(&asked, request, tokens, n_tokens, candidates, n_candidates, taints, n_taints))
         return EPP_E_ARGUMENT;
     const answers to = {NULL, terms, terms_capacity, n_terms};
     const uint32_t lane = epp_lane_take(&router->lanes);

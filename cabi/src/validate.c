@@ -12,34 +12,34 @@ typedef struct copy_sum {
     uint32_t entries;
 } copy_sum;
 
-static void sum_copies(const epp_index *index, uint32_t slot, uint32_t block, uint32_t planes,
+static void sum_copies(const epp_index *index, uint32_t shelf, uint32_t block, uint32_t planes,
                        copy_sum *sum) {
     for (uint32_t tier = 0; tier <= EPP_TIER_EXTERNAL; tier++) {
-        const uint32_t more = planes >> tier & 1 ? epp_index_more_copies(index, slot, block, tier) : 0;
+        const uint32_t more = planes >> tier & 1 ? epp_index_more_copies(index, shelf, block, tier) : 0;
         sum->copies += more;
         sum->entries += more > 0;
     }
 }
 
-static const char *check_block(const epp_index *index, uint32_t id, uint64_t *held, uint32_t *by_slot,
-                               uint32_t n_slots, copy_sum *copies) {
+static const char *check_block(const epp_index *index, uint32_t id, uint64_t *held, uint32_t *by_shelf,
+                               uint32_t n_shelves, copy_sum *copies) {
     const epp_block *block = epp_index_block(index, id);
     const char *fault = epp_holders_validate(&index->holders, block->holders);
     if (fault) return fault;
     if (epp_holders_empty(block->holders)) return "a block that nobody holds";
     if (epp_index_find(index, block->chain) != id) return "a block is not found by its hash";
-    for (uint32_t slot = 0; slot < n_slots; slot++) {
-        const uint32_t planes = epp_holders_planes(&index->holders, block->holders, slot);
+    for (uint32_t shelf = 0; shelf < n_shelves; shelf++) {
+        const uint32_t planes = epp_holders_planes(&index->holders, block->holders, shelf);
         const bool real = planes & EPP_TIER_PLANES, guessed = planes & 1u << EPP_PLANE_PREDICTED;
         if (planes == 0) continue;
         if (real == guessed) return "a pair is neither real nor predicted, or both";
         if (planes & 1u << EPP_PLANE_ALIAS && !real) return "a predicted pair has a name";
         if (real && !(planes & 1u << EPP_PLANE_ALIAS)) {
             if (!(block->holders & EPP_HOLDERS_SPARE)) return "a real pair has no name";
-            if (epp_index_named(index, slot, block->name) != id) return "a name leads elsewhere";
+            if (epp_index_named(index, shelf, block->name) != id) return "a name leads elsewhere";
         }
-        sum_copies(index, slot, id, planes, copies);
-        by_slot[slot]++;
+        sum_copies(index, shelf, id, planes, copies);
+        by_shelf[shelf]++;
         ++*held;
     }
     return NULL;
@@ -57,37 +57,48 @@ static const char *check_aliases(const epp_index *index) {
     const epp_alias *aliases = index->aliases.items;
     uint32_t n = 0;
     for (uint32_t i = 0; i < index->aliases.used; i++) {
-        if (aliases[i].slot == EPP_NONE) continue;
+        if (aliases[i].shelf == EPP_NONE) continue;
         n++;
-        if (epp_index_named(index, aliases[i].slot, aliases[i].name) != aliases[i].block)
+        if (epp_index_named(index, aliases[i].shelf, aliases[i].name) != aliases[i].block)
             return "an alias does not lead to its block";
     }
     return n == index->by_alias.count && n == index->by_pair.count ? NULL : "aliases are miscounted";
 }
 
-static const char *check_index(epp_router *router, uint32_t *by_slot) {
+static const char *check_shelves(const epp_index *index, const uint32_t *by_shelf) {
+    uint64_t leaving = 0;
+    for (uint32_t at = 0; at < index->shelves.used; at++) {
+        const epp_shelf *shelf = epp_index_shelf(index, at);
+        if (shelf->pairs != by_shelf[at]) return "the pairs of a rank are miscounted";
+        if (shelf->state == EPP_SHELF_CLOSED && shelf->pairs) return "a closed shelf holds blocks";
+        if (shelf->state == EPP_SHELF_LEAVING) leaving += shelf->pairs;
+    }
+    return leaving == index->n_leaving ? NULL : "leaving pairs are miscounted";
+}
+
+static const char *check_index(epp_router *router, uint32_t *by_shelf) {
     const epp_index *index = &router->index;
-    const uint32_t n_slots = router->slots.used;
+    const uint32_t n_shelves = index->shelves.used;
     uint64_t held = 0;
     copy_sum copies = {0};
     uint32_t n_blocks = 0;
     for (uint32_t id = 0; id < index->blocks.used; id++) {
         if (epp_index_block(index, id)->seed == EPP_NONE) continue;
-        const char *fault = check_block(index, id, &held, by_slot, n_slots, &copies);
+        const char *fault = check_block(index, id, &held, by_shelf, n_shelves, &copies);
         if (fault) return fault;
         n_blocks++;
     }
     if (n_blocks != index->n_blocks || n_blocks != index->by_chain.count) return "blocks are miscounted";
-    if (held != index->n_pairs) return "pairs are miscounted";
-    if (index->n_pairs > index->max_pairs) return "more pairs than allowed";
+    if (held != index->n_pairs + index->n_leaving) return "pairs are miscounted";
+    if (index->n_pairs > index->max_pairs || index->n_leaving > index->max_pairs)
+        return "more pairs than allowed";
     if (copies.copies != index->n_copies || copies.entries != index->copies.count)
         return "copies are miscounted";
     if (index->n_copies > index->max_pairs) return "more copies than allowed";
     if (index->n_guesses != index->deadlines.count || index->n_guesses != index->by_guess.count)
         return "predicted pairs are miscounted";
-    for (uint32_t slot = 0; slot < n_slots; slot++)
-        if (by_slot[slot] != index->slot_pairs[slot]) return "the pairs of a rank are miscounted";
-    const char *fault = check_seeds(index);
+    const char *fault = check_shelves(index, by_shelf);
+    if (!fault) fault = check_seeds(index);
     if (!fault) fault = check_aliases(index);
     return fault ? fault : epp_heap_validate(&index->deadlines);
 }
@@ -177,6 +188,8 @@ static const char *check_workers(const epp_router *router) {
         for (uint32_t rank = 0; rank < worker->spec.dp_size; rank++) {
             const epp_slot *slot = epp_slot_at(router, worker->slots[rank]);
             if (slot->worker != at || slot->rank != rank) return "a rank does not know its worker";
+            if (epp_index_shelf(&router->index, slot->shelf)->state != EPP_SHELF_OPEN)
+                return "a rank's shelf is not open";
         }
         ranks += worker->spec.dp_size;
         silent += !worker->spec.has_events;
@@ -186,18 +199,18 @@ static const char *check_workers(const epp_router *router) {
 }
 
 epp_status epp_router_validate(epp_router *router, char *reason, size_t capacity) {
-    if (capacity == 0) return EPP_E_ARGUMENT;
+    if (router == NULL || reason == NULL || capacity == 0) return EPP_E_ARGUMENT;
     const uint32_t lane = epp_look_begin(router);
-    const size_t bytes = (router->slots.used + 1) * sizeof(uint32_t);
-    uint32_t *by_slot = epp_memory_resize(&router->memory, NULL, 0, bytes);
-    if (by_slot) {
-        memset(by_slot, 0, bytes);
+    const size_t bytes = ((size_t)router->index.shelves.used + 1) * sizeof(uint32_t);
+    uint32_t *by_shelf = epp_memory_resize(&router->memory, NULL, 0, bytes);
+    if (by_shelf) {
+        memset(by_shelf, 0, bytes);
         const char *fault = check_workers(router);
-        if (!fault) fault = check_index(router, by_slot);
+        if (!fault) fault = check_index(router, by_shelf);
         if (!fault) fault = check_ledger(router);
         (void)snprintf(reason, capacity, "%s", fault ? fault : "");
-        (void)epp_memory_resize(&router->memory, by_slot, bytes, 0);
+        (void)epp_memory_resize(&router->memory, by_shelf, bytes, 0);
     }
     epp_look_end(router, lane);
-    return by_slot ? EPP_OK : EPP_E_MEMORY;
+    return by_shelf ? EPP_OK : EPP_E_MEMORY;
 }

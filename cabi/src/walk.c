@@ -1,28 +1,28 @@
-/* Runs of many slots along one chain, 64 slots at a time.
+/* Runs of many shelves along one chain, 64 shelves at a time.
  *
- * Three sets are carried from block to block: slots whose run is unbroken on the device, on device or host,
+ * Three sets are carried from block to block: shelves whose run is unbroken on the device, on device or host,
  * on any tier. Each block's cells say who holds it where; whoever is not among them leaves the set, and the
- * position is the length of that run. A slot leaves each set once, so the work is
- * O(blocks of the longest run * words) plus O(slots). The walk stops with the last live slot. */
+ * position is the length of that run. A shelf leaves each set once, so the work is
+ * O(blocks of the longest run * words) plus O(shelves). The walk stops with the last live shelf. */
 #include <assert.h>
 
 #include "index.h"
 
-enum { SLOTS_PER_WORD = 64, PLANE_BITS = 3, AHEAD = 8 };
+enum { SHELVES_PER_WORD = 64, PLANE_BITS = 3, AHEAD = 8 };
 
-/** Slots still running, by what they may be held in. */
+/** Shelves still running, by what they may be held in. */
 typedef struct run_sets {
     uint64_t *device, *host, *disk;
 } run_sets;
 
-/** Who holds one block, within one word of slots. */
+/** Who holds one block, within one word of shelves. */
 typedef struct held_word {
     uint64_t device, host, disk;
 } held_word;
 
 static void close_runs(uint64_t leaving, uint32_t word, uint32_t length, size_t field, epp_runs *runs) {
     while (leaving) {
-        epp_runs *run = &runs[word * SLOTS_PER_WORD + (uint32_t)__builtin_ctzll(leaving)];
+        epp_runs *run = &runs[word * SHELVES_PER_WORD + (uint32_t)__builtin_ctzll(leaving)];
         memcpy((char *)run + field, &length, sizeof length);
         leaving &= leaving - 1;
     }
@@ -57,12 +57,12 @@ static void hold(held_word *held, uint32_t plane, uint64_t bits) {
     }
 }
 
-/** Slots of one word whose first blocks up to and including `at` count as on the device. */
-static uint64_t pending_bits(const uint32_t *pending, uint64_t slots, uint32_t word, uint32_t at) {
+/** Shelves of one word whose first blocks up to and including `at` count as on the device. */
+static uint64_t pending_bits(const uint32_t *pending, uint64_t shelves, uint32_t word, uint32_t at) {
     uint64_t bits = 0;
-    for (; slots; slots &= slots - 1) {
-        const uint32_t bit = (uint32_t)__builtin_ctzll(slots);
-        if (pending[word * SLOTS_PER_WORD + bit] > at) bits |= UINT64_C(1) << bit;
+    for (; shelves; shelves &= shelves - 1) {
+        const uint32_t bit = (uint32_t)__builtin_ctzll(shelves);
+        if (pending[word * SHELVES_PER_WORD + bit] > at) bits |= UINT64_C(1) << bit;
     }
     return bits;
 }

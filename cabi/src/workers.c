@@ -6,6 +6,7 @@
 #include "router.h"
 
 void epp_worker_init(epp_worker *worker) {
+    if (worker == NULL) return;
     *worker = (epp_worker){.struct_size = sizeof *worker, .dp_size = 1, .has_events = 1};
 }
 
@@ -15,13 +16,52 @@ uint32_t epp_find_slot(const epp_router *router, uint64_t worker_id, uint32_t ra
     return epp_worker_at(router, at)->slots[rank];
 }
 
-void epp_set_block_tokens(epp_router *router, epp_worker_entry *worker, uint32_t block_tokens) {
+/* --- what ranks hold ------------------------------------------------------------------------------- */
+
+void epp_clear_rank(epp_router *router, uint32_t slot, epp_leftovers *left) {
+    epp_index *index = &router->index;
+    const uint32_t shelf = epp_shelf_of(router, slot);
+    if (epp_index_shelf(index, shelf)->pairs == 0) return;
+    if (!epp_index_reserve_shelves(index, 1) || !epp_index_leave(index, shelf, &left->leaving))
+        epp_index_empty_shelf(index, shelf); /* no other shelf: at once then */
+    else
+        epp_slot_at(router, slot)->shelf = epp_index_open_shelf(index);
+}
+
+/** A rank ends: its shelf leaves without another in its place. */
+static void take_shelf(epp_router *router, uint32_t slot, epp_leftovers *left) {
+    epp_index *index = &router->index;
+    const uint32_t shelf = epp_shelf_of(router, slot);
+    if (epp_index_shelf(index, shelf)->pairs > 0 && epp_index_leave(index, shelf, &left->leaving)) return;
+    epp_index_empty_shelf(index, shelf);
+    epp_index_close_shelf(index, shelf);
+}
+
+/** Empty and close a leaving shelf; returns the next of its list. */
+static uint32_t forget_shelf(epp_router *router, uint32_t shelf) {
+    uint32_t next = EPP_NONE;
+    for (uint32_t at = 0; at != EPP_NONE;) { /* others come between */
+        epp_write_begin(&router->residency);
+        next = epp_index_shelf(&router->index, shelf)->next;
+        epp_index_forget_some(&router->index, shelf, &at);
+        epp_write_end(&router->residency);
+    }
+    return next;
+}
+
+void epp_dispose(epp_router *router, epp_leftovers *left) {
+    epp_index_drop_spare(&router->index, &left->old);
+    while (left->leaving != EPP_NONE) left->leaving = forget_shelf(router, left->leaving);
+}
+
+void epp_set_block_tokens(epp_router *router, epp_worker_entry *worker, uint32_t block_tokens,
+                          epp_leftovers *left) {
     const uint32_t before = epp_effective_block_tokens(router, worker);
     worker->known_block_tokens = block_tokens;
     router->fleet_changes++;
     if (block_tokens == before) return;
     for (uint32_t rank = 0; rank < worker->spec.dp_size; rank++)
-        (void)epp_index_drop_slot(&router->index, worker->slots[rank]);
+        epp_clear_rank(router, worker->slots[rank], left);
 }
 
 /* --- bookings that end with ranks ------------------------------------------------------------------ */
@@ -48,7 +88,8 @@ static size_t count_touching(const epp_router *router, const epp_worker_entry *w
 }
 
 /** Forget ranks from `first` on with all that is on them. `dropped` has room for every id. */
-static void close_ranks(epp_router *router, epp_worker_entry *worker, uint32_t first, uint64_t *dropped) {
+static void close_ranks(epp_router *router, epp_worker_entry *worker, uint32_t first, uint64_t *dropped,
+                        epp_leftovers *left) {
     size_t n = 0;
     for (uint32_t at = 0; at < router->ledger.bookings.used; at++) {
         const epp_booking *booking = epp_booking_at(&router->ledger, at);
@@ -58,7 +99,7 @@ static void close_ranks(epp_router *router, epp_worker_entry *worker, uint32_t f
     }
     if (n) qsort(dropped, n, sizeof *dropped, ascending);
     for (uint32_t rank = first; rank < worker->spec.dp_size; rank++) {
-        (void)epp_index_drop_slot(&router->index, worker->slots[rank]);
+        take_shelf(router, worker->slots[rank], left);
         epp_ledger_close(&router->ledger, worker->slots[rank]);
         epp_slot_at(router, worker->slots[rank])->worker = EPP_NONE;
         epp_pool_give(&router->slots, worker->slots[rank], sizeof(epp_slot));
@@ -75,8 +116,8 @@ static bool spec_is_valid(const epp_worker *spec) {
 
 static bool reserve_slots(epp_router *router, uint32_t more) {
     if (!epp_pool_reserve(&router->slots, &router->memory, more, sizeof(epp_slot))) return false;
-    const uint32_t slots = router->slots.used + more;
-    return epp_index_reserve_slots(&router->index, slots) && epp_ledger_reserve_slots(&router->ledger, slots);
+    return epp_index_reserve_shelves(&router->index, more) &&
+           epp_ledger_reserve_slots(&router->ledger, router->slots.used + more);
 }
 
 static bool reserve_worker(epp_router *router) {
@@ -110,7 +151,8 @@ static void drop_arrays(epp_router *router, epp_worker_entry *worker) {
 static void open_ranks(epp_router *router, epp_worker_entry *worker, uint32_t at, uint32_t first) {
     for (uint32_t rank = first; rank < worker->spec.dp_size; rank++) {
         const uint32_t slot = epp_pool_take(&router->slots, sizeof(epp_slot));
-        *epp_slot_at(router, slot) = (epp_slot){.worker = at, .rank = rank};
+        *epp_slot_at(router, slot) =
+            (epp_slot){.worker = at, .rank = rank, .shelf = epp_index_open_shelf(&router->index)};
         epp_ledger_open(&router->ledger, slot, worker->spec.has_events);
         worker->slots[rank] = slot;
         router->n_ranks++;
@@ -152,7 +194,8 @@ static epp_status add_worker(epp_router *router, const epp_worker *spec, const u
 }
 
 static epp_status change_worker(epp_router *router, uint32_t at, const epp_worker *spec,
-                                const uint64_t *taints, size_t n_taints, uint64_t *dropped) {
+                                const uint64_t *taints, size_t n_taints, uint64_t *dropped,
+                                epp_leftovers *left) {
     epp_worker_entry *worker = epp_worker_at(router, at);
     const uint32_t before = worker->spec.dp_size, kept = before < spec->dp_size ? before : spec->dp_size;
     if (spec->dp_size > before && spec->dp_size - before > router->options.max_ranks - router->n_ranks)
@@ -162,19 +205,20 @@ static epp_status change_worker(epp_router *router, uint32_t at, const epp_worke
         !make_arrays(router, spec, taints, n_taints, &entry))
         return EPP_E_MEMORY;
     router->n_silent = router->n_silent - !worker->spec.has_events + !spec->has_events;
-    close_ranks(router, worker, kept, dropped);
+    close_ranks(router, worker, kept, dropped, left);
     memcpy(entry.slots, worker->slots, kept * sizeof *entry.slots);
     for (uint32_t rank = 0; rank < kept; rank++)
         epp_ledger_set_events(&router->ledger, entry.slots[rank], spec->has_events);
     open_ranks(router, &entry, at, kept);
     drop_arrays(router, worker);
     *worker = entry;
-    if (spec->block_tokens) epp_set_block_tokens(router, worker, spec->block_tokens);
+    if (spec->block_tokens) epp_set_block_tokens(router, worker, spec->block_tokens, left);
     return EPP_OK;
 }
 
 static epp_status upsert_locked(epp_router *router, const epp_worker *spec, const uint64_t *taints,
-                                size_t n_taints, uint64_t *dropped, size_t capacity, size_t *n_dropped) {
+                                size_t n_taints, uint64_t *dropped, size_t capacity, size_t *n_dropped,
+                                epp_leftovers *left) {
     const uint32_t at = epp_map_get(&router->worker_ids, spec->worker_id, 0);
     size_t n = 0;
     if (at != EPP_NONE && spec->dp_size < epp_worker_at(router, at)->spec.dp_size)
@@ -184,8 +228,9 @@ static epp_status upsert_locked(epp_router *router, const epp_worker *spec, cons
         return EPP_E_BUFFER;
     }
     router->fleet_changes++;
-    const epp_status status = at == EPP_NONE ? add_worker(router, spec, taints, n_taints)
-                                             : change_worker(router, at, spec, taints, n_taints, dropped);
+    const epp_status status = at == EPP_NONE
+                                  ? add_worker(router, spec, taints, n_taints)
+                                  : change_worker(router, at, spec, taints, n_taints, dropped, left);
     if (status == EPP_OK) *n_dropped = n;
     return status;
 }
@@ -196,18 +241,22 @@ epp_status epp_router_upsert_worker(epp_router *router, const epp_worker *worker
     enum { MAX_TAINTS = 65536 };
     epp_worker spec;
     epp_worker_init(&spec);
-    if (worker == NULL || worker->struct_size < offsetof(epp_worker, total_blocks)) return EPP_E_ARGUMENT;
+    if (router == NULL || worker == NULL || worker->struct_size < offsetof(epp_worker, total_blocks) ||
+        epp_missing(taints, n_taints) || epp_missing(dropped, dropped_capacity) || n_dropped == NULL)
+        return EPP_E_ARGUMENT;
     memcpy(&spec, worker, worker->struct_size < sizeof spec ? worker->struct_size : sizeof spec);
     if (!spec_is_valid(&spec) || n_taints > MAX_TAINTS) return EPP_E_ARGUMENT;
+    epp_leftovers left = epp_no_leftovers();
     epp_change_begin(router);
     const epp_status status =
-        upsert_locked(router, &spec, taints, n_taints, dropped, dropped_capacity, n_dropped);
+        upsert_locked(router, &spec, taints, n_taints, dropped, dropped_capacity, n_dropped, &left);
     epp_change_end(router);
+    epp_dispose(router, &left);
     return status;
 }
 
 static epp_status remove_locked(epp_router *router, uint64_t worker_id, uint64_t *dropped, size_t capacity,
-                                size_t *n_dropped) {
+                                size_t *n_dropped, epp_leftovers *left) {
     const uint32_t at = epp_map_get(&router->worker_ids, worker_id, 0);
     *n_dropped = 0;
     if (at == EPP_NONE) return EPP_OK;
@@ -216,7 +265,7 @@ static epp_status remove_locked(epp_router *router, uint64_t worker_id, uint64_t
     if (*n_dropped > capacity) return EPP_E_BUFFER;
     router->fleet_changes++;
     router->n_silent -= !worker->spec.has_events;
-    close_ranks(router, worker, 0, dropped);
+    close_ranks(router, worker, 0, dropped, left);
     drop_arrays(router, worker);
     uint32_t *order = router->order.items;
     const uint32_t place = place_of(router, worker_id), n = epp_n_workers(router);
@@ -229,14 +278,18 @@ static epp_status remove_locked(epp_router *router, uint64_t worker_id, uint64_t
 
 epp_status epp_router_remove_worker(epp_router *router, uint64_t worker_id, uint64_t *dropped,
                                     size_t dropped_capacity, size_t *n_dropped) {
+    if (router == NULL || n_dropped == NULL || epp_missing(dropped, dropped_capacity)) return EPP_E_ARGUMENT;
+    epp_leftovers left = epp_no_leftovers();
     epp_change_begin(router);
-    const epp_status status = remove_locked(router, worker_id, dropped, dropped_capacity, n_dropped);
+    const epp_status status = remove_locked(router, worker_id, dropped, dropped_capacity, n_dropped, &left);
     epp_change_end(router);
+    epp_dispose(router, &left);
     return status;
 }
 
 epp_status epp_router_set_load(epp_router *router, uint64_t worker_id, uint32_t rank,
                                const epp_load_sample *load) {
+    if (router == NULL || load == NULL) return EPP_E_ARGUMENT;
     const uint32_t lane = epp_lane_take(&router->lanes);
     epp_read_begin(&router->residency, lane);
     const uint32_t slot = epp_find_slot(router, worker_id, rank);
@@ -249,15 +302,13 @@ epp_status epp_router_set_load(epp_router *router, uint64_t worker_id, uint32_t 
 }
 
 epp_status epp_router_drop_blocks(epp_router *router, uint64_t worker_id, uint32_t rank, size_t *n_dropped) {
-    *n_dropped = 0;
-    for (uint32_t at = 0; at != EPP_NONE;) { /* others come between */
-        epp_write_begin(&router->residency);
-        const uint32_t slot = epp_find_slot(router, worker_id, rank);
-        if (slot == EPP_NONE)
-            at = EPP_NONE;
-        else
-            *n_dropped += epp_index_drop_some(&router->index, slot, &at);
-        epp_write_end(&router->residency);
-    }
+    if (router == NULL || n_dropped == NULL) return EPP_E_ARGUMENT;
+    epp_leftovers left = epp_no_leftovers();
+    epp_write_begin(&router->residency);
+    const uint32_t slot = epp_find_slot(router, worker_id, rank);
+    *n_dropped = slot == EPP_NONE ? 0 : epp_index_shelf(&router->index, epp_shelf_of(router, slot))->pairs;
+    if (slot != EPP_NONE) epp_clear_rank(router, slot, &left);
+    epp_write_end(&router->residency);
+    epp_dispose(router, &left);
     return EPP_OK;
 }

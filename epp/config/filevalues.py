@@ -2,14 +2,21 @@
 
 Our own file is the records of a table written down: ``server: {grpc_port: 9002}``. Beside
 the settings it may hold ``picker``, the body of an EndpointPickerConfig. A whole EndpointPickerConfig
-chooses the ``scorers`` policy, and may name an endpoints file; it sets nothing else.
+chooses the ``scorers`` policy, may name an endpoints file, and may list the conformance suite's plugins,
+which turn ``conformance`` on; it sets nothing else.
 """
 
 from dataclasses import dataclass, field
 
 from epp.config.kinds import TEXT
 from epp.config.model import ModelConfig, PickerConfig
-from epp.config.pickerconfig import endpoints_file_of, is_picker_config, read_picker_body, read_picker_config
+from epp.config.pickerconfig import (
+    endpoints_file_of,
+    is_picker_config,
+    read_picker_body,
+    read_picker_config,
+    wants_conformance,
+)
 from epp.config.sources import Origin, Source
 from epp.config.table import C, Setting, Table
 from epp.config.tree import Fields, join, read_document
@@ -56,6 +63,10 @@ def _of_picker(table: Table[C], picker: PickerConfig, source: str) -> FileValues
     if path is not None:
         where = f"the file-discovery plugin in {picker.where}"
         result.values[f"{table.engine}discovery.endpoints_file"] = (path, Source(Origin.FILE, where))
+    conformance = f"{table.engine}server.conformance"
+    if wants_conformance(picker) and conformance in table.by_path:
+        where = f"the conformance suite's plugins in {picker.where}"
+        result.values[conformance] = (True, Source(Origin.FILE, where))
     return result
 
 

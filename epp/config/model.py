@@ -109,6 +109,8 @@ class PoolConfig:
     """Where pods publish KV events that say nothing themselves; None: they publish none."""
     kubeconfig: str | None = None
     """Kubeconfig file; None: the pod's service account, else ``~/.kube/config``."""
+    look_interval_s: float = 30.0
+    """Pause between two looks for what is not there: the pool in its other version, objectives, rewrites."""
 
 
 @dataclass(frozen=True, slots=True)

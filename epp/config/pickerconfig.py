@@ -16,6 +16,8 @@ KIND = "EndpointPickerConfig"
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
 FILE_DISCOVERY = "file-discovery"
 """The plugin that names an endpoints file."""
+CONFORMANCE = ("header-based-testing-filter", "destination-endpoint-served-verifier")
+"""The plugins that the Gateway API conformance suite's pickers are started with."""
 _WEIGHT = real(0.0, 1e6)
 _MAX_PLUGINS = 256
 
@@ -71,6 +73,11 @@ def endpoints_file_of(picker: PickerConfig) -> str | None:
             parameters.end()
             return path
     return None
+
+
+def wants_conformance(picker: PickerConfig) -> bool:
+    """Whether plugins of the conformance suite are listed; the setting ``conformance`` is what they do."""
+    return any(plugin.type in CONFORMANCE for plugin in picker.plugins)
 
 
 def _read_plugins(fields: Fields) -> tuple[PluginSpec, ...]:

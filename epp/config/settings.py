@@ -102,6 +102,7 @@ _ENDPOINTS = (
     _row("pool.target_ports", many(whole(1, 65535), 8), "endpoint-target-ports"),
     _row("pool.kv_events_port", whole(1, 65535), "kv-events-port", "DYN_EPP_KV_EVENT_PORT"),
     _row("pool.kubeconfig", TEXT, "kubeconfig", "KUBECONFIG"),
+    _row("pool.look_interval_s", seconds(1.0, 3600.0), "pool-look-interval"),
     _row("scrape.enabled", BOOLEAN, "scrape-metrics"),
     _row("scrape.interval_s", seconds(0.05, 3600.0), "refresh-metrics-interval"),
     _row("scrape.jitter", real(0.0, 0.9), "scrape-jitter"),

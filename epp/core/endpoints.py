@@ -69,13 +69,12 @@ class Endpoint:
     """URL of the Prometheus page; None: ``http://<host_port>/metrics``."""
     bootstrap: str | None = None
     """``host:port`` of an SGLang prefill worker's bootstrap server."""
+    host_port: str = field(init=False)
+    """``ip:port``, IPv6 in brackets: the form gateways compare."""
 
-    @property
-    def host_port(self) -> str:
-        """``ip:port``, IPv6 in brackets: the form gateways compare."""
-        if ":" in self.address:
-            return f"[{self.address}]:{self.port}"
-        return f"{self.address}:{self.port}"
+    def __post_init__(self) -> None:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        object.__setattr__(self, "host_port", f"{host}:{self.port}")
 
     @property
     def metrics_url(self) -> str:

@@ -167,6 +167,10 @@ class AnswerHeaders:
     steering: Steering | None = None
     set_headers: HeaderPairs = ()
     """Response side only: headers for the client."""
+    drops_length: bool = False
+    """Response side only: take ``content-length`` away, for the body will have another one."""
+    asks_bodies: Modes | None = None
+    """Response side only: the modes wanted from here on (``mode_override``); gateways may ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class AnswerBody:
     steering: Steering | None = None
     replacement: bytes | None = None
     """None: the body passes as it came."""
+    drops_length: bool = False
+    """Without steering: take ``content-length`` away from the head, which waits for the body's answer."""
 
 
 @dataclass(frozen=True, slots=True)

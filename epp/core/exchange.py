@@ -42,6 +42,7 @@ from epp.core.exchange_states import REQUEST_TABLE, ResponseState, Signal, State
 from epp.core.headers import settable
 from epp.core.outcomes import Ending, Picked, Refused
 from epp.core.refusal import immediate, out_of_order
+from epp.core.restoring import Restorer
 
 _ASKED: Final = (State.PICKING, State.PICKING_OPEN)
 _UNSTEERED: Final = (State.START, State.COLLECT, State.HOLD, *_ASKED)
@@ -50,14 +51,29 @@ _UNSTEERED: Final = (State.START, State.COLLECT, State.HOLD, *_ASKED)
 class Exchange:
     """One stream; not thread-safe, one owner."""
 
-    __slots__ = ("_ending_if_late", "_picked", "_request", "_response", "_skip_response", "_state")
+    __slots__ = (
+        "_ending_if_late",
+        "_picked",
+        "_request",
+        "_response",
+        "_restorer_of",
+        "_skip_response",
+        "_state",
+    )
 
-    def __init__(self, config: ServerConfig, shed: Refused | None = None) -> None:
-        """``shed``: refuse the request as soon as it shows (the door is full or closing)."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        shed: Refused | None = None,
+        restorer_of: Callable[[str], Restorer] | None = None,
+    ) -> None:
+        """``shed``: refuse the request as soon as it shows (the door is full or closing). ``restorer_of``
+        makes what puts a client's name of its model back into one answer; None: answers pass as they are."""
         self._state = State.START
         self._request = RequestSide(config, shed)
         self._response = ResponseSide(observe=config.observe_response, conformance=config.conformance)
         self._skip_response = config.skip_response
+        self._restorer_of = restorer_of
         self._picked: Picked | None = None
         self._ending_if_late = Ending.ERROR
 
@@ -151,6 +167,8 @@ class Exchange:
         assert isinstance(event.outcome, Picked)
         self._picked = event.outcome
         self._response.headers_for_client = settable(event.outcome.response_headers)
+        if event.outcome.client_model is not None and self._restorer_of is not None:
+            self._response.restore(self._restorer_of(event.outcome.client_model))
         return self._request.answers(event.outcome)
 
     def _forward(self, event: Event, _before: State) -> list[Action]:

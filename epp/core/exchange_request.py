@@ -44,6 +44,7 @@ class RequestSide:
         "_pieces",
         "_subset",
         "_trailers_came",
+        "_untrusted",
         "mode",
         "mode_told",
         "refusal",
@@ -58,6 +59,8 @@ class RequestSide:
         """Why the request is refused without asking the engine."""
         self._config = config
         self._head = RequestHeaders({})
+        self._untrusted: tuple[str, ...] = ()
+        """Names of the head's headers that are hidden from the engine and removed."""
         self._head_answered = False
         self._subset: tuple[str, ...] | None = None
         self._pieces: list[bytes] = []
@@ -90,6 +93,7 @@ class RequestSide:
         if state is not State.START:
             return Signal.HEAD_DEFER  # a second head: no other state has a row for it
         self._head = event
+        self._untrusted = untrusted(event.headers, trust_client=self._config.trust_client_headers)
         if event.modes is not None:
             self.mode, self.mode_told = event.modes.request, True
         self.refusal = self.refusal or self._objection(event)
@@ -133,7 +137,7 @@ class RequestSide:
         if with_body and len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
         headers = self._head.headers
-        hidden = untrusted(headers, trust_client=self._config.trust_client_headers)
+        hidden = self._untrusted
         return PickInput(
             method=headers.get(":method", ""),
             path=headers.get(":path", ""),
@@ -191,8 +195,7 @@ class RequestSide:
 
     def _steering(self, picked: Picked) -> Steering:
         set_headers = settable(picked.set_headers)
-        removed = untrusted(self._head.headers, trust_client=self._config.trust_client_headers)
-        remove = {*removed, *picked.remove_headers} - {name for name, _ in set_headers}
+        remove = {*self._untrusted, *picked.remove_headers} - {name for name, _ in set_headers}
         return Steering(
             destinations=picked.destinations,
             set_headers=set_headers,

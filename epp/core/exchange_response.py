@@ -1,4 +1,7 @@
-"""The response side of an exchange: every message passes as it came, and what it tells is noted."""
+"""The response side of an exchange: messages pass as they came, and what they tell is noted.
+
+Only where the request was given another model the body is read, and the client's name of it put back.
+"""
 
 from typing import Final
 
@@ -19,6 +22,7 @@ from epp.core.events import (
 from epp.core.exchange_states import RESPONSE_TABLE, ResponseSignal, ResponseState
 from epp.core.headers import CONFORMANCE_SERVED, last_entry
 from epp.core.outcomes import HeaderPairs, ResponseFacts
+from epp.core.restoring import Restored, Restorer
 from epp.core.usage import UsageReader
 
 MAX_CHUNK_BYTES: Final = 62_000
@@ -30,6 +34,10 @@ ResponseEvent = ResponseHeaders | ResponseBody | ResponseTrailers
 _PASS_HEAD: Final = AnswerHeaders(Side.RESPONSE)
 _PASS_BODY: Final = AnswerBody(Side.RESPONSE)
 _PASS_TRAILERS: Final = AnswerTrailers(Side.RESPONSE)
+_UNHEARD: Final = (Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE),)
+"""Modes in which bodies neither come nor can be asked for: Envoy hears no wish where a mode is duplex."""
+_HEAD_WAITS: Final = frozenset({BodyMode.BUFFERED, BodyMode.BUFFERED_PARTIAL})
+"""Modes in which the head goes to the client only after the body's answer."""
 
 
 def stream_pieces(side: Side, data: bytes, *, end_of_stream: bool) -> list[Action]:
@@ -51,9 +59,12 @@ class ResponseSide:
         "_bodies_came",
         "_bytes",
         "_conformance",
+        "_modes",
         "_observe",
+        "_restorer",
         "_served",
         "_status",
+        "_unseen",
         "_usage",
         "bodies_announced",
         "duplex",
@@ -75,6 +86,9 @@ class ResponseSide:
         """What the pick adds to the head of the response."""
         self._observe = observe
         self._conformance = conformance
+        self._modes: Modes | None = None
+        self._restorer: Restorer | None = None
+        self._unseen = False
         self._bodies_came = False
         self._bytes = 0
         self._served: str | None = None
@@ -83,9 +97,18 @@ class ResponseSide:
 
     def take_modes(self, modes: Modes) -> None:
         """What the gateway says it will send."""
+        self._modes = modes
         self.duplex = modes.response is BodyMode.FULL_DUPLEX_STREAMED
         self.bodies_announced = modes.response is not BodyMode.NONE
         self.may_be_left = not self.duplex
+
+    def restore(self, restorer: Restorer) -> None:
+        """The answer is to name the model as the client did; nobody leaves before that is done."""
+        if self._modes in _UNHEARD:
+            self._unseen = True
+            return
+        self._restorer = restorer
+        self.may_be_left = False
 
     @property
     def bodies_expected(self) -> bool:
@@ -113,7 +136,13 @@ class ResponseSide:
             cached_tokens=usage.cached_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
             response_bytes=self._bytes,
+            restored=self._restored(),
         )
+
+    def _restored(self) -> Restored | None:
+        if self._restorer is not None:
+            return self._restorer.outcome
+        return Restored.UNSEEN if self._unseen else None
 
     def _answer(self, event: ResponseEvent) -> list[Action]:
         if isinstance(event, ResponseHeaders):
@@ -124,9 +153,20 @@ class ResponseSide:
         self._bytes += len(event.data)
         if self._usage is not None:
             self._usage.feed(event.data)
+        if self._restorer is not None:
+            return self._answer_body(event, self._restorer.feed(event.data))
+        return self._answer_body(event, event.data)
+
+    def _answer_body(self, event: ResponseBody, data: bytes) -> list[Action]:
+        """``data``: what the client gets of this piece."""
         if self.duplex:
-            return stream_pieces(Side.RESPONSE, event.data, end_of_stream=event.end_of_stream)
-        return [_PASS_BODY]
+            if event.data and not (data or event.end_of_stream):
+                return []
+            return stream_pieces(Side.RESPONSE, data, end_of_stream=event.end_of_stream)
+        if data is event.data:
+            return [_PASS_BODY]
+        drops_length = self._head_waits and len(data) != len(event.data)
+        return [AnswerBody(Side.RESPONSE, replacement=data, drops_length=drops_length)]
 
     def _answer_head(self, event: ResponseHeaders) -> AnswerHeaders:
         status = event.headers.get(":status", "")
@@ -136,7 +176,26 @@ class ResponseSide:
         shown = self.headers_for_client
         if self._conformance and self._served:
             shown = (*shown, (CONFORMANCE_SERVED, self._served))
+        if self._restorer is not None and not event.end_of_stream:
+            self._restorer.begin(event.headers)
+            if self._restorer.reads:
+                return self._changing_head(event, shown)
         return AnswerHeaders(Side.RESPONSE, set_headers=shown) if shown else _PASS_HEAD
+
+    def _changing_head(self, event: ResponseHeaders, shown: HeaderPairs) -> AnswerHeaders:
+        """Of an answer whose body is going to be another one."""
+        modes = self._modes
+        withheld = modes is not None and modes.response is BodyMode.NONE
+        return AnswerHeaders(
+            Side.RESPONSE,
+            set_headers=shown,
+            drops_length="content-length" in event.headers and not self._head_waits,
+            asks_bodies=Modes(modes.request, BodyMode.STREAMED) if modes and withheld else None,
+        )
+
+    @property
+    def _head_waits(self) -> bool:
+        return self._modes is not None and self._modes.response in _HEAD_WAITS
 
     def _note_served(self, served: str, destination: str | None) -> list[Action]:
         first = self._served is None

@@ -23,35 +23,48 @@ CONFORMANCE_SERVED: Final = "x-conformance-test-served-endpoint"
 GATEWAY_ONLY: Final = frozenset({DESTINATION, SERVED, SUBSET})
 """The gateway's and the picker's words: as headers of a client they are never believed."""
 
-CLIENT_PINS: Final = frozenset(
+STEERING_FAMILIES: Final = (
+    "x-data-parallel-",
+    "x-dynamo-",
+    "x-encoder-",
+    "x-epp-",
+    "x-gateway-inference-",
+    "x-kv-cache-source-",
+    "x-llm-d-",
+    "x-prefill-",
+    "x-prefiller-",
+)
+"""How names begin by which workers, sidecars beside them and other pickers are steered: ours, Dynamo's and
+llm-d's. Families, for a sidecar may learn a further name at any time."""
+STEERING: Final = frozenset({"x-dp-rank", "x-gateway-model-name-rewrite", "x-worker-instance-id"})
+"""Names outside the families that do the same."""
+CLIENT_WORDS: Final = frozenset(
     {
-        "x-dynamo-dp-rank",
-        "x-dynamo-prefill-dp-rank",
-        "x-dynamo-prefill-instance-id",
-        "x-dynamo-routing-mode",
-        "x-dynamo-worker-instance-id",
-        "x-data-parallel-rank",
-        "x-dp-rank",
-        "x-gateway-inference-fairness-id",
-        "x-gateway-inference-objective",
-        "x-gateway-model-name-rewrite",
-        "x-prefill-dp-rank",
-        "x-prefill-instance-id",
-        "x-prefiller-host-port",
-        "x-worker-instance-id",
+        "x-dynamo-parent-session-id",
+        "x-dynamo-session-final",
+        "x-dynamo-session-id",
+        "x-llm-d-slo-tpot-ms",
+        "x-llm-d-slo-ttft-ms",
+        "x-llm-d-video-duration-seconds",
+        "x-llm-d-video-fps",
+        "x-llm-d-video-resolution",
     }
 )
-"""Worker pins and control headers, believed only when clients are trusted."""
+"""Names of the families that are a client's to say: they speak of its own request, and cost nobody else."""
 
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "host", "te", "upgrade"})
 
 
+def steering(headers: Iterable[str]) -> set[str]:
+    """Those names (in lower case) that steer a worker or a sidecar; believed only of trusted clients."""
+    found = {name for name in headers if name.startswith(STEERING_FAMILIES)} - CLIENT_WORDS
+    return found | STEERING.intersection(headers)
+
+
 def untrusted(headers: Mapping[str, str], *, trust_client: bool) -> tuple[str, ...]:
     """Names in ``headers`` to hide from the engine and to remove from the request."""
-    found = headers.keys() & GATEWAY_ONLY
-    if not trust_client:
-        found |= headers.keys() & CLIENT_PINS
-    return tuple(sorted(found))
+    found = GATEWAY_ONLY.intersection(headers)
+    return tuple(sorted(found if trust_client else found | steering(headers)))
 
 
 def settable(pairs: Iterable[tuple[str, str]]) -> HeaderPairs:

@@ -1,18 +1,15 @@
 """What a request asks of routing, once its headers and its body have been weighed against each other."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from epp.core.endpoints import WorkerRank
-from epp.core.requests import RouterOverrides
+from epp.core.requests import UNCHANGED, RouterOverrides
 
 ANY_RANK = -1
 """Rank of a pin that names only a worker."""
 
-_UNCHANGED = RouterOverrides()
 
-
-@dataclass(frozen=True, slots=True)
-class RoutingHeaders:
+class RoutingHeaders(Struct, frozen=True):
     """The routing headers of a request as sent; None: absent or unreadable."""
 
     tenant: str | None = None
@@ -39,8 +36,7 @@ class RoutingHeaders:
     """(header, reason) for each value that was ignored; the reason is one lower-case word."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingIntent:
+class RoutingIntent(Struct, frozen=True):
     """The outcome: what the pick goes by."""
 
     model: str
@@ -58,7 +54,7 @@ class RoutingIntent:
     prefill_pin: WorkerRank | None = None
     required_taints: frozenset[str] = frozenset()
     preferred_taints: tuple[tuple[str, float], ...] = ()
-    overrides: RouterOverrides = _UNCHANGED
+    overrides: RouterOverrides = UNCHANGED
     session_id: str | None = None
     parent_session_id: str | None = None
     session_final: bool = False

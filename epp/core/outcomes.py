@@ -4,15 +4,17 @@ Expected endings are values: a refused request is an answer, not an exception.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+from msgspec import Struct, field
+
+from epp.core.restoring import Restored
 
 HeaderPairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PickInput:
+class PickInput(Struct, frozen=True):
     """One request as a door received it."""
 
     method: str
@@ -25,10 +27,12 @@ class PickInput:
     """Endpoints the gateway allows (``ip:port`` or bare ip); None: no hint; empty: none allowed."""
     request_id: str = ""
     """Empty: the engine mints one."""
+    client_model: str | None = None
+    """The client's name of the model, where the door has put another into the body already; then the pool's
+    rules rename nothing. None: the body names what the client named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
+class Picked(Struct, frozen=True):
     """A destination, and what to change on the way there."""
 
     destinations: tuple[str, ...]
@@ -47,6 +51,8 @@ class Picked:
     """More ``envoy.lb`` dynamic metadata."""
     response_headers: HeaderPairs = ()
     """For the client, with the head of the response."""
+    client_model: str | None = None
+    """The client's name of its model, to be put back into the answer; None: the answer's own is right."""
 
 
 class DropReason(StrEnum):
@@ -61,8 +67,7 @@ class DropReason(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """An answer the door gives itself, as an immediate response."""
 
     status: int
@@ -86,8 +91,7 @@ class Ending(StrEnum):
     """The door closed the stream after the pick (``--skip-response``); events and leases end the booking."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseFacts:
+class ResponseFacts(Struct, frozen=True):
     """What a door learnt of the response, all optional."""
 
     status: int | None = None
@@ -98,3 +102,5 @@ class ResponseFacts:
     completion_tokens: int | None = None
     response_bytes: int = 0
     """Only counted when response bodies come to the picker."""
+    restored: Restored | None = None
+    """What became of the model's name in the answer; None: it was to stay, or no answer came."""

@@ -5,9 +5,10 @@ routing does not need are not represented: the body itself is forwarded as it ca
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 JsonObject: TypeAlias = Mapping[str, Any]
 
@@ -28,8 +29,7 @@ class Api(StrEnum):
     """A path this picker does not know: routed by load, the body is not parsed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatPrompt:
+class ChatPrompt(Struct, frozen=True):
     """A conversation to be rendered by the model's chat template."""
 
     messages: Sequence[JsonObject]
@@ -52,16 +52,14 @@ class ChatPrompt:
     of them, in order and without a separator, into one leading system message."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextPrompt:
+class TextPrompt(Struct, frozen=True):
     """Text completed as it stands. Only the first of several prompts decides the route."""
 
     texts: tuple[str, ...]
     add_special_tokens: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPrompt:
+class TokenPrompt(Struct, frozen=True):
     """Token ids given by the client."""
 
     tokens: bytes
@@ -71,8 +69,7 @@ class TokenPrompt:
 Prompt: TypeAlias = ChatPrompt | TextPrompt | TokenPrompt
 
 
-@dataclass(frozen=True, slots=True)
-class AgentHints:
+class AgentHints(Struct, frozen=True):
     """``nvext.agent_hints``: what an agent knows of its own request."""
 
     priority: int | None = None
@@ -80,8 +77,7 @@ class AgentHints:
     expected_output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RouterOverrides:
+class RouterOverrides(Struct, frozen=True):
     """Per-request changes to the cost parameters (``router_config_override``); None: not changed."""
 
     overlap_credit: float | None = None
@@ -91,8 +87,11 @@ class RouterOverrides:
     track_prefill_tokens: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NvExt:
+UNCHANGED: Final = RouterOverrides()
+"""The overrides of a request that asks for none."""
+
+
+class NvExt(Struct, frozen=True):
     """The routing part of ``nvext`` (field meanings: Dynamo's request extension)."""
 
     token_data: bytes | None = None
@@ -107,7 +106,7 @@ class NvExt:
     agent_hints: AgentHints = AgentHints()
     required_taints: frozenset[str] = frozenset()
     preferred_taints: tuple[tuple[str, float], ...] = ()
-    overrides: RouterOverrides = RouterOverrides()
+    overrides: RouterOverrides = UNCHANGED
     use_raw_prompt: bool = False
     ttft_target_ms: float | None = None
     """Time to first token the client hopes for."""
@@ -115,8 +114,11 @@ class NvExt:
     """Time between output tokens the client hopes for."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
+NO_EXTENSION: Final = NvExt()
+"""The ``nvext`` of a request that has none."""
+
+
+class InferenceRequest(Struct, frozen=True):
     """Everything of a request body that can change where it goes."""
 
     api: Api
@@ -129,6 +131,6 @@ class InferenceRequest:
     cache_salt: str | None = None
     """Top-level ``cache_salt``; ``nvext.cache_salt`` and the tenant header take precedence over it."""
     priority: int | None = None
-    nvext: NvExt = NvExt()
+    nvext: NvExt = NO_EXTENSION
     body_bytes: int = 0
     """Size of the body it was read from."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
+from msgspec import Struct
+
 from epp.core.endpoints import Role, WorkerRank
 
 
@@ -150,8 +152,7 @@ class ApplyReport:
 # --- one decision --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CostParams:
+class CostParams(Struct, frozen=True):
     """Weights of the ``kv`` cost; defaults are Dynamo's. Every field may be overridden per request."""
 
     overlap_credit: float = 1.0
@@ -192,8 +193,7 @@ class BusyLimits:
     """Active prefill tokens / max batched tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelectRequest:
+class SelectRequest(Struct, frozen=True):
     """One question to the router; with ``booking`` set, the choice is also booked, atomically."""
 
     tokens: bytes | memoryview
@@ -232,8 +232,7 @@ class Phase(StrEnum):
     DECODE = "decode"
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateTerms:
+class CandidateTerms(Struct, frozen=True):
     """Everything the choice knew of one (worker, rank): the explanation, number by number."""
 
     worker: WorkerRank
@@ -265,8 +264,7 @@ class CandidateTerms:
     """What was compared; lower is better. Its unit depends on the policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """A choice."""
 
     worker: WorkerRank

@@ -1,8 +1,9 @@
 """What the core needs of a tokenizer: prompt in, flat token ids out, and an honest word on how exact."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from epp.core.requests import Prompt
 
@@ -22,8 +23,7 @@ class Exactness(StrEnum):
 _OF_A_VOCABULARY: Final = frozenset({Exactness.EXACT, Exactness.PARTIAL})
 
 
-@dataclass(frozen=True, slots=True)
-class Tokenized:
+class Tokenized(Struct, frozen=True):
     """A prompt as token ids."""
 
     tokens: bytes

@@ -36,6 +36,7 @@ def install(ffi: Any, lib: Any) -> None:
         function = _guarded(ffi, lib.epp_embedded_say, getattr(program, name))
         ffi.def_extern(name=f"epp_embedded_{name}", error=Status.INTERNAL + 1)(function)
     atexit.register(program.close_all)
+    os.register_at_fork(after_in_child=program.forget_all)
 
 
 class _Program:
@@ -45,6 +46,7 @@ class _Program:
         self._memory = Memory(ffi, lib)
         self._lock = threading.Lock()
         self._sessions: dict[int, Session] = {}
+        self._parents: list[Session] = []  # kept: what they would close on their end is the parent's too
         self._numbers = itertools.count(1)
         self._writer = LineWriter(sys.stderr or io.StringIO())
         self._configured = False
@@ -107,6 +109,13 @@ class _Program:
                 self.close(picker)
             except CallError as error:
                 _log.warning("at exit: %s", error)
+
+    def forget_all(self) -> None:
+        """In a child after a fork: the threads of all pickers are in the parent."""
+        self._lock = threading.Lock()
+        self._parents.extend(self._sessions.values())
+        self._sessions = {}
+        self._writer.after_fork()
 
     def _session(self, picker: int) -> Session:
         session = self._sessions.get(picker)

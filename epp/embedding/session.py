@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import uvloop
+from msgspec.structs import replace
 
 from epp.core.endpoints import PoolSnapshot
 from epp.core.headers import untrusted

@@ -18,6 +18,11 @@ class DoorMetrics(Protocol):
         """A steered request ended; ``ending`` is an :class:`~epp.core.outcomes.Ending`."""
         ...
 
+    def model_restored(self, outcome: str) -> None:
+        """The answer to a request that was given another model ended; ``outcome`` is a
+        :class:`~epp.core.restoring.Restored`."""
+        ...
+
     def immediate_response(self, status: int, reason: str) -> None:
         """The client was answered here; ``reason`` is a :class:`~epp.core.outcomes.DropReason`."""
         ...
@@ -45,6 +50,9 @@ class NullMetrics:
         """Nothing."""
 
     def request_finished(self, ending: str) -> None:
+        """Nothing."""
+
+    def model_restored(self, outcome: str) -> None:
         """Nothing."""
 
     def immediate_response(self, status: int, reason: str) -> None:

@@ -22,7 +22,7 @@ from epp.kvevents.sequence import (
     Skipped,
 )
 from epp.kvevents.sink import EventMetrics, EventSink
-from epp.kvevents.sockets import OnError, SocketReader, ZmqSocket, connect, monitor
+from epp.kvevents.sockets import Bounds, OnError, SocketReader, ZmqSocket, connect, connect_monitored
 from epp.wire.zmqframes import FrameError, parse_live, parse_replay, replay_request
 
 _log = logging.getLogger(__name__)
@@ -63,10 +63,12 @@ class RankLink:
         self._sequence = RankSequence(
             can_replay=addresses.replay is not None, replay_timeout_s=around.config.replay_timeout_s
         )
-        socket = self._connect(zmq.SUB, addresses.live)
+        config = around.config
+        self._bounds = Bounds(config.max_message_bytes, config.high_water_messages)
+        socket, events = connect_monitored(around.context, zmq.SUB, addresses.live, self._bounds)
         self._live = SocketReader(socket, self._on_live, around.on_error)
         self._monitored = socket
-        self._monitor = SocketReader(monitor(socket), self._on_monitor, around.on_error)
+        self._monitor = SocketReader(events, self._on_monitor, around.on_error)
         self._replay: SocketReader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._monitor.resume()
@@ -79,16 +81,6 @@ class RankLink:
         self._monitored.disable_monitor()
         self._monitor.close()
         self._live.close()
-
-    def _connect(self, kind: int, address: str) -> ZmqSocket:
-        config = self._around.config
-        return connect(
-            self._around.context,
-            kind,
-            address,
-            max_message_bytes=config.max_message_bytes,
-            high_water_messages=config.high_water_messages,
-        )
 
     # --- what comes in ---------------------------------------------------------------------------------
 
@@ -157,7 +149,7 @@ class RankLink:
         """On a socket of its own: closing that is the only way not to hear the rest of an old replay."""
         assert self.addresses.replay is not None
         self._end_replay()
-        socket = self._connect(zmq.DEALER, self.addresses.replay)
+        socket = connect(self._around.context, zmq.DEALER, self.addresses.replay, self._bounds)
         self._replay = SocketReader(socket, self._on_replay, self._around.on_error)
         self._replay.resume()
         self._replay.send(replay_request(start_seq))

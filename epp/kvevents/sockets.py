@@ -9,6 +9,7 @@ slice, not by the flood.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import zmq
@@ -33,27 +34,20 @@ def new_context(sockets: int) -> "zmq.Context[ZmqSocket]":
     return context
 
 
-def connect(
-    context: "zmq.Context[ZmqSocket]",
-    kind: int,
-    address: str,
-    *,
-    max_message_bytes: int,
-    high_water_messages: int,
-) -> ZmqSocket:
-    """A connecting socket with our bounds; raises zmq.ZMQError."""
-    socket = context.socket(kind)
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one socket may hold."""
+
+    message_bytes: int
+    """Larger messages cut the connection."""
+    messages: int
+    """Received and not read yet; a publisher drops what comes on top."""
+
+
+def connect(context: "zmq.Context[ZmqSocket]", kind: int, address: str, bounds: Bounds) -> ZmqSocket:
+    """A connecting socket; raises zmq.ZMQError."""
+    socket = _unconnected(context, kind, bounds)
     try:
-        socket.linger = 0
-        socket.setsockopt(zmq.IPV6, 1)
-        socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
-        socket.setsockopt(zmq.RCVHWM, high_water_messages)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)  # notices a peer that vanished without a FIN
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
-        if kind == zmq.SUB:
-            socket.setsockopt(zmq.SUBSCRIBE, b"")
         socket.connect(address)
     except BaseException:
         socket.close()
@@ -61,9 +55,42 @@ def connect(
     return socket
 
 
-def monitor(socket: ZmqSocket) -> ZmqSocket:
-    """A socket that tells when ``socket`` got or lost its peer."""
-    return socket.get_monitor_socket(_MONITORED)
+def connect_monitored(
+    context: "zmq.Context[ZmqSocket]", kind: int, address: str, bounds: Bounds
+) -> tuple[ZmqSocket, ZmqSocket]:
+    """A connecting socket, and one that tells when it got or lost its peer; raises zmq.ZMQError.
+
+    The second is there before the first connects: nobody is told later of a peer that was quicker.
+    """
+    socket = _unconnected(context, kind, bounds)
+    events = socket.get_monitor_socket(_MONITORED)
+    try:
+        socket.connect(address)
+    except BaseException:
+        socket.disable_monitor()
+        events.close()
+        socket.close()
+        raise
+    return socket, events
+
+
+def _unconnected(context: "zmq.Context[ZmqSocket]", kind: int, bounds: Bounds) -> ZmqSocket:
+    socket = context.socket(kind)
+    try:
+        socket.linger = 0
+        socket.setsockopt(zmq.IPV6, 1)
+        socket.setsockopt(zmq.MAXMSGSIZE, bounds.message_bytes)
+        socket.setsockopt(zmq.RCVHWM, bounds.messages)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)  # notices a peer that vanished without a FIN
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+        if kind == zmq.SUB:
+            socket.setsockopt(zmq.SUBSCRIBE, b"")
+    except BaseException:
+        socket.close()
+        raise
+    return socket
 
 
 class SocketReader:

@@ -6,7 +6,7 @@ booking, so this table turns those reports into TTFT of a request. Bounded: an e
 router, which bounds those, or an open stream, which the door bounds.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from epp.core.endpoints import WorkerRank
 from epp.core.outcomes import Ending, ResponseFacts
@@ -23,8 +23,7 @@ _LINGER_S = 0.25
 that neither the time to first token nor a sample of the prefill rate is lost."""
 
 
-@dataclass(slots=True)
-class ActiveRequest:
+class ActiveRequest(Struct):
     """One request between its pick and the end of its stream."""
 
     booking: int

@@ -41,9 +41,9 @@ def retry_after(seconds: int) -> HeaderPairs:
 
 def destinations(choice: Choice, snapshot: PoolSnapshot) -> tuple[str, ...]:
     """``ip:port`` of the choice and its fallbacks; workers that have just left are dropped."""
+    known = snapshot.by_worker
     workers = (choice.selection.worker, *choice.fallbacks)
-    found = (snapshot.by_worker.get(worker.worker_id) for worker in workers)
-    return tuple(endpoint.host_port for endpoint in found if endpoint is not None)
+    return tuple([known[id_].host_port for id_, _ in workers if id_ in known])
 
 
 def request_headers(

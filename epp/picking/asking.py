@@ -1,7 +1,9 @@
 """What a request asks, once its headers and its body are read together."""
 
 import uuid
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from epp.core.headers import REQUEST_ID
 from epp.core.intent import RoutingIntent
@@ -13,8 +15,7 @@ from epp.wire.headers import merge, read_routing_headers
 from epp.wire.openai import parse_request
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One request, understood."""
 
     request: InferenceRequest
@@ -25,6 +26,8 @@ class Asked:
     """When the pick was asked, the whole body at hand; monotonic."""
     unreadable: tuple[tuple[str, str], ...]
     """(header, reason) of routing headers that were ignored."""
+    client_model: str
+    """The model as the client named it; empty: it named none."""
 
     @property
     def prompt(self) -> Prompt | None:
@@ -34,7 +37,12 @@ class Asked:
 
     @property
     def is_rewritten(self) -> bool:
-        """Whether the body names another model than is to answer."""
+        """Whether another model is to answer than the client named."""
+        return bool(self.client_model) and self.client_model != self.intent.model
+
+    @property
+    def names_another(self) -> bool:
+        """Whether the body, as it came here, names another model than is to answer."""
         return bool(self.request.model) and self.request.model != self.intent.model
 
 
@@ -57,20 +65,35 @@ def understand(
     ``seed`` draws among several models that one name stands for. Raises ClientError."""
     headers = read_routing_headers(request.headers)
     parsed = parse_request(request.path, request.body)
-    forced = trusted and headers.model_rewrite is not None
-    intent = _ruled(merge(parsed, headers, trusted=trusted), rules, seed, forced=forced)
-    return Asked(parsed, intent, names.resolve(intent.model), request_id, started_s, headers.unreadable)
-
-
-def _ruled(intent: RoutingIntent, rules: PoolRules, seed: int, *, forced: bool) -> RoutingIntent:
-    """The pool's rules on top of what was asked: an objective's priority is its owner's, whatever else the
-    request says; a model that a header forces (``forced``) stays."""
-    priority = rules.priority_of(intent.objective)
-    targets = None if forced or not intent.model else rules.rewrites.targets(intent.model)
-    if priority is None and targets is None:
-        return intent
-    return replace(
-        intent,
-        priority=intent.priority if priority is None else priority,
-        model=intent.model if targets is None else targets.draw(seed),
+    intent = merge(parsed, headers, trusted=trusted)
+    forced = headers.model_rewrite if trusted else None
+    decided = request.client_model is not None  # whoever put the model there went by header and rules
+    model = parsed.model if decided else target_model(intent.model, forced, rules, seed)
+    intent = _ruled(intent, rules, model)
+    return Asked(
+        request=parsed,
+        intent=intent,
+        name=names.resolve(intent.model),
+        request_id=request_id,
+        started_s=started_s,
+        unreadable=headers.unreadable,
+        client_model=parsed.model if request.client_model is None else request.client_model,
     )
+
+
+def target_model(model: str, forced: str | None, rules: PoolRules, seed: int) -> str:
+    """Who answers a request for ``model``: the one a trusted header forces, else what the pool's rules draw
+    by ``seed``, else itself."""
+    if forced is not None:
+        return forced
+    targets = rules.rewrites.targets(model) if model else None
+    return model if targets is None else targets.draw(seed)
+
+
+def _ruled(intent: RoutingIntent, rules: PoolRules, model: str) -> RoutingIntent:
+    """The pool's rules on top of what was asked: an objective's priority is its owner's, whatever else the
+    request says."""
+    priority = rules.priority_of(intent.objective)
+    if priority is None and model == intent.model:
+        return intent
+    return replace(intent, priority=intent.priority if priority is None else priority, model=model)

@@ -1,8 +1,9 @@
 """The question a policy answers and the answer it gives, the same for every kind of policy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from epp.core.endpoints import WorkerRank
 from epp.core.outcomes import HeaderPairs
@@ -12,8 +13,7 @@ from epp.core.scheduling.guarding import PluginReading
 from epp.core.tokens import Tokenized
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """One request, reduced to what a choice may depend on."""
 
     model: str
@@ -44,8 +44,7 @@ class Question:
     """Collect every candidate's terms even when the policy does not need them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Who serves, and the numbers behind it."""
 
     policy: str

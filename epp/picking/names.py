@@ -1,7 +1,8 @@
 """What a model name in a request stands for: the base model, or a LoRA adapter on it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from epp.config.model import ModelConfig
 from epp.core.endpoints import Endpoint
@@ -10,8 +11,7 @@ _MODEL_LABEL = "model"
 """Endpoint label that says which model an endpoint serves; without it an endpoint serves every model."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelName:
+class ModelName(Struct, frozen=True):
     """A resolved name."""
 
     base: str

@@ -7,8 +7,11 @@ say so. After the booking there is no await, so a client that leaves can never l
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from epp.config.model import Config
 from epp.core.endpoints import WorkerRank
@@ -25,7 +28,7 @@ from epp.core.outcomes import (
     ResponseFacts,
 )
 from epp.core.poolrules import PoolRules
-from epp.core.requests import RouterOverrides
+from epp.core.requests import UNCHANGED, RouterOverrides
 from epp.core.router import CapacityError, CostParams, NoChoice
 from epp.core.subset import eligible
 from epp.core.tokens import Exactness, Tokenized, Tokenizer
@@ -42,6 +45,8 @@ from epp.picking.rewriting import rewritten
 _NO_TOKENS = Tokenized(b"", Exactness.NONE, 0)
 """Tokens of a request that has no prompt: nothing is missing, so nothing is degraded."""
 _UNRECORDED = Unrecorded()
+_UNREADABLE = ("accept-encoding",)
+"""Header that workers do not see of a rewritten request: no name can be put into a compressed answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,7 @@ class PickerParts:
     """What the pool's owners say of its requests; empty: nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """A pick in full."""
 
     picked: Picked
@@ -126,7 +130,7 @@ class RequestPicker:
             return _refused_page(self._refusal(answer))
         return {
             "status": 200,
-            "model": asked.request.model,
+            "model": asked.client_model,
             "policy": answer.policy,
             "reason": reason_line(answer, tokens),
             **summary(answer, tokens, self._parts.fleet.snapshot),
@@ -210,10 +214,12 @@ class RequestPicker:
             destinations=destinations(choice, snapshot),
             request_id=asked.request_id,
             set_headers=self._headers(request, asked, choice, question.tokens),
+            remove_headers=_UNREADABLE if asked.names_another else (),
             body=rewritten(request.body, asked, question.tokens, self._config.routing),
             booking=question.booking,
             reason=reason,
             response_headers=(*choice.response_headers, *_told_model(asked)),
+            client_model=asked.client_model if asked.names_another else None,
         )
         if choice.stores_blocks and question.booking is not None:
             self._parts.on_sent(choice.prefiller, chosen_s)
@@ -241,15 +247,17 @@ def _told_model(asked: Asked) -> HeaderPairs:
     return settable(((MODEL_REWRITE, model),)) if asked.is_rewritten and model.isascii() else ()
 
 
-_COST_FIELDS = tuple(CostParams.__dataclass_fields__)
+_COST_FIELDS = tuple(CostParams.__struct_fields__)
 
 
 def _overridden(params: CostParams, overrides: RouterOverrides) -> CostParams:
+    if overrides is UNCHANGED:
+        return params
     changed = {name: value for name in _OVERRIDABLE if (value := getattr(overrides, name)) is not None}
     return replace(params, **changed) if changed else params
 
 
-_OVERRIDABLE = tuple(RouterOverrides.__dataclass_fields__)
+_OVERRIDABLE = tuple(RouterOverrides.__struct_fields__)
 
 
 def _bad_request(error: ClientError) -> Refused:

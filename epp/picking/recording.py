@@ -97,7 +97,7 @@ class Recorder:
         decision = Decision(
             request_id=asked.request_id[:_MAX_TEXT],
             at_unix_s=self._wall_clock(),
-            model=asked.request.model[:_MAX_TEXT],
+            model=asked.client_model[:_MAX_TEXT],
             policy=choice.policy,
             endpoint=endpoint.host_port,
             reason=reason_line(choice, told),
@@ -107,7 +107,7 @@ class Recorder:
         labels = self._labels(asked)
         self._metrics.picked(labels, choice.selection, asked.request.body_bytes, endpoint)
         self._metrics.degraded(tokens)
-        self._write(asked.request_id, asked.request.model, "picked", decision.endpoint, decision.reason)
+        self._write(asked.request_id, asked.client_model, "picked", decision.endpoint, decision.reason)
         if question.booking is not None:
             prefiller = snapshot.by_worker.get(choice.prefiller.worker_id)
             awaits = choice.stores_blocks and prefiller is not None and prefiller.kv_events is not None
@@ -118,7 +118,7 @@ class Recorder:
     def refused(self, asked: Asked, refused: Refused) -> Refused:
         """Nobody was chosen; returns ``refused``."""
         self._metrics.refused(self._labels(asked), refused)
-        self._write(asked.request_id, asked.request.model, "refused", str(refused.status), refused.message)
+        self._write(asked.request_id, asked.client_model, "refused", str(refused.status), refused.message)
         return refused
 
     def unreadable(self, request_id: str, refused: Refused) -> Refused:
@@ -134,7 +134,7 @@ class Recorder:
     def _labels(self, asked: Asked) -> RequestLabels:
         intent = asked.intent
         return self._metrics.labels(
-            asked.request.model, intent.model, intent.fairness_id or "", intent.priority
+            asked.client_model, intent.model, intent.fairness_id or "", intent.priority
         )
 
     def _follow(

@@ -17,7 +17,7 @@ def rewritten(body: bytes | None, asked: Asked, tokens: Tokenized, routing: Rout
     if body is None:
         return None
     changed = body
-    if asked.is_rewritten:
+    if asked.names_another:
         changed = splice_model(changed, asked.intent.model)
     if routing.inject_cache_salt and _lacks_salt(asked):
         changed = splice_cache_salt(changed, asked.intent.salt)

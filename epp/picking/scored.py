@@ -4,7 +4,7 @@ Two calls to the router instead of one: measure everybody, score in Python, then
 it. Nothing awaits in between, so the measured world is the booked one.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from epp.core.endpoints import WorkerRank
 from epp.core.rng import SplitMix64

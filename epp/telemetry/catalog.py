@@ -5,7 +5,7 @@ already read; where their meaning exists here, it is the same here. Names under 
 Buckets follow the catalogue of llm-d's router, including its ``32778`` bound.
 """
 
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry
 
 from epp.telemetry.declaring import Declarations, Family
 
@@ -31,7 +31,6 @@ class Catalog:
     """All metric families over one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` series beside every counter, which nobody reads
         self.registry = registry
         self._make = Declarations(registry)
         self._requests()
@@ -216,6 +215,12 @@ class Catalog:
         self.served_mismatch_total = make.counter(
             "epp_served_endpoint_mismatch",
             "Responses served by another endpoint than the one picked.",
+        )
+        self.models_restored_total = make.counter(
+            "epp_model_names_restored",
+            "Answers to requests that were given another model: whether the client's name of it was put back "
+            "(restored), or why not (absent, encoded, other-type, unseen).",
+            ("outcome",),
         )
         self.header_errors_total = make.counter(
             "epp_request_header_errors",

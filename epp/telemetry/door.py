@@ -1,9 +1,8 @@
 """The door's facts as metrics."""
 
-from prometheus_client import Counter
-
 from epp.core.outcomes import Ending
 from epp.telemetry.catalog import Catalog
+from epp.telemetry.families import Counter
 
 
 class DoorCounters:
@@ -27,6 +26,10 @@ class DoorCounters:
     def request_finished(self, ending: str) -> None:
         """A steered request ended."""
         self._endings[ending].inc()
+
+    def model_restored(self, outcome: str) -> None:
+        """The answer to a request that was given another model ended."""
+        self._catalog.models_restored_total.labels(outcome).inc()
 
     def immediate_response(self, status: int, reason: str) -> None:
         """The client was answered here."""

@@ -38,6 +38,11 @@ class LineWriter:
         self.lost_lines = 0
         """Lines that could not be written."""
 
+    def after_fork(self) -> None:
+        """In a child after a fork: somebody may have been writing, and what is collected is the parent's."""
+        self._lock = threading.Lock()
+        self._lines = []
+
     def write_line(self, line: str) -> None:
         """Take one line without its newline."""
         with self._lock:

@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(slots=True)
-class Decision:
+
+class Decision(Struct):
     """One pick: what was asked, what was chosen, and how it went since."""
 
     request_id: str

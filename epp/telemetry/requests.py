@@ -2,14 +2,13 @@
 
 from typing import NamedTuple
 
-from prometheus_client import Counter
-
 from epp.core.endpoints import Endpoint
 from epp.core.outcomes import Ending, Refused, ResponseFacts
 from epp.core.router import Selection
 from epp.core.tokens import Tokenized
 from epp.telemetry.bounded import OTHER, BoundedLabels
 from epp.telemetry.catalog import Catalog
+from epp.telemetry.families import Counter
 
 DEFAULT_FLOW = "default-flow"
 """Fairness id of requests that name none."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import json
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class Received:
 
 class EchoBackend:
     """Answers with JSON ``{"port", "sha256", "bytes"}``; ``x-events: N`` makes it N server-sent events,
-    ``x-pause-ms`` is waited before the body and between events.
+    ``x-pause-ms`` is waited before the body and between events, ``x-model`` is its model's name,
+    ``x-piece-bytes`` cuts the events into pieces of that length, ``x-gzip`` compresses an unstreamed answer.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -81,29 +83,44 @@ class EchoBackend:
 
     async def _answer(self, received: Received, writer: asyncio.StreamWriter) -> None:
         pause_s = float(received.headers.get("x-pause-ms", "0")) / 1000
+        model = {"model": received.headers["x-model"]} if "x-model" in received.headers else {}
         answer = {
+            **model,
             "port": self.port,
             "sha256": received.body_sha256,
             "bytes": received.body_bytes,
             "usage": {"prompt_tokens": 11, "completion_tokens": 7},
         }
         if events := int(received.headers.get("x-events", "0")):
-            await _stream(writer, [json.dumps(answer)] * events, pause_s)
+            cut = int(received.headers.get("x-piece-bytes", "0"))
+            await _stream(writer, _pieces([json.dumps(answer)] * events, cut), pause_s)
             return
         if pause_s:
             await asyncio.sleep(pause_s)
         body = json.dumps(answer).encode()
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        encoding = ""
+        if "x-gzip" in received.headers:
+            body, encoding = gzip.compress(body), "content-encoding: gzip\r\n"
+        kind = f"content-type: application/json\r\n{encoding}"
+        head = f"HTTP/1.1 200 OK\r\n{kind}content-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
 
 
-async def _stream(writer: asyncio.StreamWriter, events: list[str], pause_s: float) -> None:
+def _pieces(events: list[str], cut: int) -> list[bytes]:
+    """What is sent at a time: an event, or ``cut`` bytes."""
+    whole = [f"data: {event}\n\n".encode() for event in events]
+    if not cut:
+        return whole
+    stream = b"".join(whole)
+    return [stream[at : at + cut] for at in range(0, len(stream), cut)]
+
+
+async def _stream(writer: asyncio.StreamWriter, pieces: list[bytes], pause_s: float) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-    for event in events:
+    for data in pieces:
         await writer.drain()
         await asyncio.sleep(pause_s)
-        data = f"data: {event}\n\n".encode()
         writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
     writer.write(b"0\r\n\r\n")
     await writer.drain()

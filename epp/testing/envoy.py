@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from epp.testing.envoy_config import EnvoyOptions, build_config
 
-_START_DEADLINE_S: Final = 30.0
+_START_DEADLINE_S: Final = 90.0
 _STOP_DEADLINE_S: Final = 10.0
 _POLL_S: Final = 0.02
 
@@ -111,13 +111,14 @@ class EnvoyProcess:
                 raise EnvoyError(f"Envoy ended with {self._process.returncode}:\n{self.log[-4000:]}")
             if address_file.exists() and (address := address_file.read_text().strip()):
                 self.admin_port = int(address.rpartition(":")[2])
-                with contextlib.suppress(OSError, KeyError, IndexError):  # not listening yet
+                with contextlib.suppress(OSError, KeyError, IndexError):  # not ready, or no listener yet
+                    await self.admin("/ready")  # until then the listener may be bound without listening
                     self.port = _listener_port(json.loads(await self.admin("/listeners?format=json")))
             await asyncio.sleep(_POLL_S)
 
     def _fetch(self, path: str) -> str:
         url = f"http://127.0.0.1:{self.admin_port}{path}"
-        with urllib.request.urlopen(url, timeout=5) as page:
+        with urllib.request.urlopen(url, timeout=30) as page:
             text: str = page.read().decode()
         return text
 

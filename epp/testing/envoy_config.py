@@ -58,6 +58,8 @@ class EnvoyOptions:
     upstream: Upstream = Upstream.ORIGINAL_DST
     request_body: BodyModeName = BodyModeName.FULL_DUPLEX_STREAMED
     response_body: BodyModeName = BodyModeName.NONE
+    mode_override: bool = False
+    """The picker may ask for other modes on the way."""
     picker_tls: bool = False
     downstream_h2: bool | None = False
     """Clients speak HTTP/2 in plaintext; False: HTTP/1.1; None: what each begins with."""
@@ -128,6 +130,7 @@ def _ext_proc(options: EnvoyOptions) -> list[dict[str, Any]]:
                 "request_trailer_mode": "SEND",
                 "response_trailer_mode": "SEND",
             },
+            **({"allow_mode_override": True} if options.mode_override else {}),
             "metadata_options": {
                 "receiving_namespaces": {"untyped": [LB_NAMESPACE]},
                 "forwarding_namespaces": {"untyped": [LB_NAMESPACE, SUBSET_NAMESPACE]},

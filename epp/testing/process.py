@@ -14,7 +14,7 @@ import msgspec
 _LINE_BYTES = 1 << 20
 _TAIL_LINES = 20
 _TAIL_BYTES = 16 << 10
-_REAP_S = 5.0
+_REAP_S = 30.0
 
 
 class ChildError(RuntimeError):
@@ -36,7 +36,7 @@ class ChildProcess:
         log_path: Path,
         *,
         environment: Mapping[str, str] | None = None,
-        ready_deadline_s: float = 30.0,
+        ready_deadline_s: float = 90.0,
         stop_grace_s: float = 5.0,
     ) -> None:
         self.name = name

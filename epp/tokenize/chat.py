@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError
+from msgspec import Struct
 
-from epp.core.requests import ChatPrompt, JsonObject
+from epp.core.requests import ChatPrompt
 from epp.tokenize.contentformat import ContentFormat, detect_content_format
 from epp.tokenize.conversation import MediaMark, Message, conversation_for_template, join_system
 from epp.tokenize.environment import (
@@ -28,8 +29,7 @@ _CONTINUE_MARK = (
 _MEDIA_MARK = "\ue000epp-first-media-part\ue001"  # private-use characters keep it from meeting user text
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Struct, frozen=True):
     """A conversation as text."""
 
     text: str
@@ -102,8 +102,13 @@ class ChatTemplates:
         text = render(template.compiled, self._variables(prompt, messages), limit_s)
         return text if final is None else _cut_at_mark(text, final)
 
-    def _variables(self, prompt: ChatPrompt, messages: list[Message]) -> JsonObject:
-        variables = {"tools": None, "documents": None, **self._special_tokens, **prompt.template_kwargs}
+    def _variables(self, prompt: ChatPrompt, messages: list[Message]) -> dict[str, Any]:
+        variables: dict[str, Any] = {
+            "tools": None,
+            "documents": None,
+            **self._special_tokens,
+            **prompt.template_kwargs,
+        }
         if prompt.tools is not None:
             variables["tools"] = prompt.tools
         if prompt.documents is not None:

@@ -11,7 +11,6 @@ can make much from little (repetition and powers) are bounded here.
 """
 
 import json
-from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from math import inf
@@ -158,7 +157,7 @@ def demands_leading_system(source: str) -> bool:
     return False
 
 
-def render(template: Template, variables: Mapping[str, Any], limit_s: float) -> str:
+def render(template: Template, variables: dict[str, Any], limit_s: float) -> str:
     """Run ``template`` for at most about ``limit_s`` seconds.
 
     Raises ``TemplateTimeoutError``, ``TemplateRefusedError``, or whatever the template's expressions
@@ -166,6 +165,7 @@ def render(template: Template, variables: Mapping[str, Any], limit_s: float) -> 
     """
     before = _deadline_s.set(monotonic() + limit_s)
     try:
-        return template.render(variables)
+        # not `render`, which rewrites the traceback of whatever fails
+        return "".join(template.root_render_func(template.new_context(variables)))
     finally:
         _deadline_s.reset(before)

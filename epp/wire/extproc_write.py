@@ -16,6 +16,7 @@ from epp.core.events import (
     AnswerHeaders,
     AnswerTrailers,
     Immediate,
+    Modes,
     Side,
     Steering,
     StreamBody,
@@ -28,10 +29,12 @@ _BODY: Final = {Side.REQUEST: 3, Side.RESPONSE: 4}
 _TRAILERS: Final = {Side.REQUEST: 5, Side.RESPONSE: 6}
 _IMMEDIATE: Final = 7
 _DYNAMIC_METADATA: Final = 8
+_MODE_OVERRIDE: Final = 9
 
 _CLEAR_ROUTE_CACHE: Final = b"\x28\x01"  # CommonResponse field 5 = true
 _OVERWRITE_OR_ADD: Final = b"\x18\x02"  # HeaderValueOption field 3 = OVERWRITE_IF_EXISTS_OR_ADD
 _END_OF_STREAM: Final = b"\x10\x01"  # StreamedBodyResponse field 2 = true
+_SEND: Final = b"\x01"  # ProcessingMode.HeaderSendMode
 _CACHED_PREFIXES: Final = 1024
 """Encoded starts of body pieces kept; all pieces but the last of a body are of one length."""
 _CACHED_ENDPOINTS: Final = 8192
@@ -117,9 +120,11 @@ def _mutation(steering: Steering, *, drop_length: bool = False) -> bytes:
     parts += [_set_header(name, value) for name, value in steering.set_headers]
     parts += [_field(2, name.encode()) for name in steering.remove_headers]
     if drop_length:
-        parts.append(_field(2, b"content-length"))
+        parts.append(_REMOVE_LENGTH)
     return _field(2, *parts) + _CLEAR_ROUTE_CACHE
 
+
+_REMOVE_LENGTH: Final = _field(2, b"content-length")  # HeaderMutation.remove_headers
 
 # --- answers ----------------------------------------------------------------------------------------------
 
@@ -128,10 +133,18 @@ def _write_headers(answer: AnswerHeaders) -> bytes:
     field = _HEADERS[answer.side]
     if answer.steering is not None:
         return _field(field, _field(1, _mutation(answer.steering))) + _metadata(answer.steering)
-    if answer.set_headers:
-        sets = (_set_header(name, value) for name, value in answer.set_headers)
-        return _field(field, _field(1, _field(2, *sets)))
-    return _EMPTY[field]
+    changes = [_set_header(name, value) for name, value in answer.set_headers]
+    if answer.drops_length:
+        changes.append(_REMOVE_LENGTH)
+    head = _field(field, _field(1, _field(2, *changes))) if changes else _EMPTY[field]
+    return head if answer.asks_bodies is None else head + _mode_override(answer.asks_bodies)
+
+
+def _mode_override(modes: Modes) -> bytes:
+    """A whole ``ProcessingMode``: what is left out of it would be off. With every head and trailer sent."""
+    body_modes = b"\x18" + _varint(modes.request) + b"\x20" + _varint(modes.response)
+    send = b"\x08" + _SEND + b"\x10" + _SEND
+    return _field(_MODE_OVERRIDE, send, body_modes, b"\x28" + _SEND, b"\x30" + _SEND)
 
 
 def _write_body(answer: AnswerBody) -> bytes:
@@ -141,6 +154,8 @@ def _write_body(answer: AnswerBody) -> bytes:
         return _EMPTY[field]
     # A gateway in BUFFERED mode answers 500 when the old content-length does not fit the new body.
     common = b"" if steering is None else _mutation(steering, drop_length=replacement is not None)
+    if answer.drops_length and steering is None:
+        common = _field(2, _REMOVE_LENGTH)
     if replacement is not None:
         common += _field(3, _field(1, replacement))
     return _field(field, _field(1, common)) + (_metadata(steering) if steering is not None else b"")

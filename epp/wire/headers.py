@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from epp.core.endpoints import WorkerRank
 from epp.core.intent import ANY_RANK, RoutingHeaders, RoutingIntent
-from epp.core.requests import InferenceRequest, NvExt
+from epp.core.requests import NO_EXTENSION, InferenceRequest, NvExt
 from epp.wire.headervalues import HeaderValues
 
 _I32: Final = range(-(2**31), 2**31)
@@ -104,6 +104,8 @@ def merge(request: InferenceRequest, headers: RoutingHeaders, *, trusted: bool) 
     it those wishes are dropped wherever they stand, in headers or in the body.
     """
     nvext = request.nvext
+    if headers is _SILENT and nvext is NO_EXTENSION and request.priority is None:  # as most are
+        return RoutingIntent(request.model, salt=request.cache_salt or "")
     believed = headers if trusted else _SILENT
     return RoutingIntent(
         model=believed.model_rewrite or request.model,

@@ -1,4 +1,4 @@
-"""Whether a request's model is there to serve it; routing's own refusals come later."""
+"""Which model serves a request, and whether it is there; routing's own refusals come later."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -8,6 +8,7 @@ from frontend.errors import not_found
 from frontend.pipeline.call import Call
 from frontend.serving.catalogue import Known, ModelCatalogue
 from frontend.serving.readiness import not_ready, readiness
+from frontend.serving.rewriting import Rewriting
 
 _MAX_REMEMBERED: Final = 1024
 """Clients name models as they like."""
@@ -16,7 +17,8 @@ _MAX_NAME_CHARS: Final = 4096
 
 
 class Admission:
-    """Refuses models nobody serves, and pools that lack a kind of worker.
+    """Gives requests the model that the pool's rules name in place of theirs; refuses models nobody serves,
+    and pools that lack a kind of worker.
 
     With routes that come from outside (``direct``) everybody is let in: the gateway has decided, and the
     worker knows its models best.
@@ -26,6 +28,7 @@ class Admission:
         self,
         catalogue: ModelCatalogue,
         refresh: Callable[[], Awaitable[None]],
+        rewriting: Rewriting,
         *,
         direct: bool,
         split: bool,
@@ -34,6 +37,7 @@ class Admission:
         prefill workers."""
         self._catalogue = catalogue
         self._refresh = refresh
+        self._rewriting = rewriting
         self._direct = direct
         self._split = split
         self._ready: dict[str, tuple[Endpoint, ...]] = {}
@@ -44,6 +48,7 @@ class Admission:
         serve the model are excluded from the call."""
         if self._direct:
             return
+        self._rewriting.apply(call)
         catalogue = self._catalogue
         if len(call.model) > _MAX_NAME_CHARS:
             raise not_found("Model not found")

@@ -4,6 +4,8 @@ import uuid
 from typing import Final
 from urllib.parse import parse_qs
 
+import msgspec
+
 from frontend.app.routes import Inference
 from frontend.body import Body
 from frontend.errors import ApiError, bad_request
@@ -14,12 +16,15 @@ from frontend.serving.checks import check
 from frontend.serving.nvext_read import read_nvext
 
 _JSON: Final = "application/json"
+_VARIABLES: Final = "chat_template_kwargs"
+_DYNAMOS_VARIABLES: Final = "chat_template_args"
 
 
 def call_of(request: Request, endpoint: Inference, *, nvext: bool) -> Call:
     """The request as a call of ``endpoint``. Raises ApiError (400, 415, 501)."""
     body = _body(request, endpoint)
     check(body, endpoint.rules, nvext=nvext)
+    body = _template_variables_named(body)
     request_id = request.headers.get(REQUEST_ID) or str(uuid.uuid4())
     return Call(
         api=endpoint.api,
@@ -49,6 +54,16 @@ def questioned(request: Request, by_path: dict[str, Inference]) -> tuple[Inferen
     if endpoint is None:
         raise bad_request(f"`path` must be one of {', '.join(sorted(by_path))}")
     return endpoint, query.get("explain", "") in ("1", "true")
+
+
+def _template_variables_named(body: Body) -> Body:
+    """Dynamo's name for the variables of chat templates is one that engines do not know."""
+    if _DYNAMOS_VARIABLES not in body:
+        return body
+    if _VARIABLES in body:
+        raise bad_request(f"`{_DYNAMOS_VARIABLES}` and `{_VARIABLES}` are one field: give one of them.")
+    given = msgspec.Raw(body.raw(_DYNAMOS_VARIABLES) or b"null")
+    return body.replace(**{_DYNAMOS_VARIABLES: msgspec.UNSET, _VARIABLES: given})
 
 
 def _body(request: Request, endpoint: Inference) -> Body:

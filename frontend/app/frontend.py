@@ -38,6 +38,7 @@ from frontend.pipeline.knobs import Postprocess, Routing, knobs_of
 from frontend.serving.busy import BusyThresholds
 from frontend.serving.catalogue import Known, ModelCatalogue
 from frontend.serving.polling import ModelPoller
+from frontend.serving.rewriting import Rewriting
 from frontend.serving.tokens import TokenPages
 from frontend.tolerance.breaker import Breakers
 
@@ -73,8 +74,8 @@ class Frontend:
         )
         self._poller = ModelPoller(self.upstream, self.catalogue, self._snapshot, clock=clock)
         self._breakers = self._make_breakers()
-        names = ModelNames(config.picker.tokenize.models, self.engine.fleet.has_adapter)
-        self._tokens = TokenPages(self.engine.tokenizer, names, self.catalogue)
+        self._names = ModelNames(config.picker.tokenize.models, self.engine.fleet.has_adapter)
+        self._tokens = TokenPages(self.engine.tokenizer, self._names, self.catalogue)
         self.pipeline = build_pipeline(config, self._components())
         self._routes = Routes(
             config.http.paths,
@@ -83,7 +84,11 @@ class Frontend:
             handover=self._direct,
         )
         self._admission = Admission(
-            self.catalogue, self._poller.refresh, direct=self._direct, split=config.disagg.enabled
+            self.catalogue,
+            self._poller.refresh,
+            Rewriting(self.engine.rules, trusted=config.picker.server.trust_client_headers),
+            direct=self._direct,
+            split=config.disagg.needs_prefill,
         )
         self._server = HttpServer(self._dispatcher(), _limits(config), clock=clock)
         self._background = Background(lambda part: self.engine.catalog.part_failures_total.labels(part).inc())
@@ -142,10 +147,12 @@ class Frontend:
             migration=self._watching.migration,
             queue=self._watching.queue,
             retried=self._watching.catalog.retries_total.inc,
+            adapter=self._adapter,
             context_window=self.catalogue.context_window,
             decode=self._tokens.text,
             block_tokens=self._block_tokens,
             rules=self.engine.rules,
+            restored=lambda outcome: self.engine.catalog.models_restored_total.labels(outcome).inc(),
         )
 
     def _dispatcher(self) -> Dispatcher:
@@ -181,13 +188,19 @@ class Frontend:
             ),
             tokens=self._tokens,
             route=self._route,
-            split=self.config.disagg.enabled,
+            split=self.config.disagg.needs_prefill,
             needs_tokenizer=self.config.pipeline.postprocess == Postprocess.FRONTEND,
         )
 
     async def _metrics(self) -> bytes:
         inspector = self.engine.inspector
-        return await metrics_page(inspector.refresh, inspector.metrics_page, self._watching.observer.page)
+        return await metrics_page(
+            inspector.refresh, inspector.metrics_page, lambda: self._watching.page(self._server)
+        )
+
+    def _adapter(self, model: str) -> str:
+        name = self._names.resolve(model)
+        return name.lora.removeprefix(f"{name.base}:")  # SGLang's clients write base:adapter
 
     def _block_tokens(self, worker_id: int) -> int:
         state = self.engine.fleet.states.get(worker_id)
@@ -213,8 +226,11 @@ def _engine_config(config: FrontendConfig, *, direct: bool) -> Config:
 
 
 def _limits(config: FrontendConfig) -> ServerLimits:
+    http = config.http
     return ServerLimits(
-        max_connections=config.http.max_connections, max_body_bytes=config.http.body_limit_bytes
+        max_connections=http.max_connections,
+        max_body_bytes=http.body_limit_bytes,
+        max_bodies_bytes=max(http.bodies_limit_bytes, http.body_limit_bytes),
     )
 
 

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from epp.telemetry.logs import FieldLog
 from frontend.config.model import TracingConfig
+from frontend.http.server import HttpServer
 from frontend.telemetry.accesslog import AccessLog
 from frontend.telemetry.catalog import FrontendCatalog
 from frontend.telemetry.disagg import DisaggCounters
@@ -28,6 +29,12 @@ class Watching:
         self.migration = MigrationMetrics(self.catalog)
         self.queue = QueueMetrics(self.catalog)
         self.breakers = BreakerMetrics(self.catalog)
+
+    def page(self, server: HttpServer) -> bytes:
+        """The metrics page, with what ``server`` holds now."""
+        self.catalog.connections.set(server.connections)
+        self.catalog.body_bytes.set(server.body_bytes)
+        return self.observer.page()
 
     def start(self) -> None:
         """Begin to measure the event loop."""

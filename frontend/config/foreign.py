@@ -84,12 +84,6 @@ FOREIGN_FLAGS: tuple[ForeignFlag, ...] = (
         "requests wait as --queue-max-requests says, when every worker is busy by the --active-* thresholds",
     ),
     _switch("enable-cache-control", "false", "engines take no pins for cached blocks"),
-    _switch(
-        "decode-fallback",
-        "false",
-        "a request without a prefill worker is served unsplit unless --enforce-disagg is given",
-        anyway=_YES,
-    ),
     _switch("router-durable-kv-events", "false", "missed events are replayed by the engine"),
     _never("serve-indexer", _INDEX),
     _never("use-remote-indexer", _INDEX),

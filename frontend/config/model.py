@@ -39,6 +39,9 @@ class HttpConfig:
     """PEM file of the CAs whose client certificates are required; None: clients need none."""
     body_limit_bytes: int = 192 * 1024 * 1024
     """Request bodies beyond this are refused with 413."""
+    bodies_limit_bytes: int = 1024 * 1024 * 1024
+    """Bodies of all requests that are not answered yet, at least one as large as a body may be; more are
+    refused with 503."""
     listen_backlog: int = 4096
     """Connections the kernel queues before they are accepted."""
     max_connections: int = 16384
@@ -83,10 +86,10 @@ class PipelineConfig:
     debug_perf: bool = False
     """Log the time each step of the vllm chat processor takes."""
     tool_call_parser: str = "auto"
-    """auto | none | hermes | llama3_json | mistral | qwen3_coder | deepseek_v3 …: how tool calls are read
-    from text."""
+    """auto | none | hermes | llama3_json | mistral | qwen3_coder | glm45 | minimax_m2 | kimi_k2 |
+    deepseek_v3 | deepseek_v31 | deepseek_v32 | gpt_oss | pythonic: how tool calls are read from text."""
     reasoning_parser: str = "auto"
-    """auto | none | deepseek_r1 | qwen3 | …: how reasoning is told from the answer."""
+    """auto | none | qwen3 | deepseek_r1 | mistral | gpt_oss: how reasoning is told from the answer."""
     reasoning_field_name: str = "reasoning_content"
     """Field of a message that carries its reasoning."""
     exclude_tools_when_tool_choice_none: bool = True
@@ -109,8 +112,15 @@ class DisaggConfig:
     """Split only prompts of at least this many tokens."""
     enforce: bool = False
     """Never serve unsplit when prefill workers exist in the pool but none can take the request."""
+    decode_fallback: bool = False
+    """Decode workers serve alone while their pool has no prefill worker; False: such a pool is not ready."""
     prefill_timeout_s: float = 120.0
     """Longest a prefill leg may take."""
+
+    @property
+    def needs_prefill(self) -> bool:
+        """Whether decode workers without prefill workers beside them are half a pool."""
+        return self.enabled and not self.decode_fallback
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ _HTTP = (
         "DYN_HTTP_BODY_LIMIT_MB",
         env_kind=_BODY_MB,
     ),
+    _own("http.bodies_limit_bytes", size_bytes(1024), "http-bodies-limit"),
     _dyn("http.listen_backlog", whole(1, 65535), "http-listen-backlog"),
     _own("http.max_connections", _SOME, "http-max-connections"),
     _dyn(
@@ -137,6 +138,7 @@ _DISAGG = (
     _own("disagg.min_uncached_tokens", _COUNT, "disagg-min-uncached-tokens"),
     _own("disagg.min_prompt_tokens", _COUNT, "disagg-min-prompt-tokens"),
     _dyn("disagg.enforce", BOOLEAN, "enforce-disagg"),
+    _dyn("disagg.decode_fallback", BOOLEAN, "decode-fallback"),
     _own("disagg.prefill_timeout_s", seconds(0.1), "prefill-timeout"),
 )
 

@@ -27,7 +27,7 @@ class Request:
     """Percent-encoded as sent, without the query."""
     query: str
     headers: Mapping[str, str]
-    """Names in lower case; the last of repeated values wins."""
+    """Names in lower case; repeated values are one list (:func:`frontend.http.heads.joined_in_request`)."""
     body: bytes
     received_s: float
     """When its head was read, monotonic."""
@@ -140,7 +140,8 @@ class UpstreamResponse(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in lower case."""
+        """Names in lower case; repeated values are joined by commas, those of ``set-cookie`` by line feeds
+        (:func:`frontend.http.heads.lines_of`)."""
         ...
 
     async def read(self, max_bytes: int) -> bytes:

@@ -7,12 +7,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias, cast
 
 import msgspec
 
 from frontend.errors import error_value
 from frontend.http.api import Reply, Request, whole
+from frontend.http.bodies import BodyBudget
 from frontend.http.heads import CONTINUE, Dates
 from frontend.http.limits import ServerLimits
 from frontend.http.reader import Incoming, RefusedError, RequestReader
@@ -34,12 +36,21 @@ class Shared:
     clock: Callable[[], float]
     loop: asyncio.AbstractEventLoop
     dates: Dates = field(default_factory=Dates)
+    bodies: BodyBudget = field(init=False)
     connections: set["ServerConnection"] = field(default_factory=set["ServerConnection"])
     tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """Of the requests being handled; some outlive their connection, to clean up."""
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while there are neither connections nor tasks; kept only while draining."""
+
+    def __post_init__(self) -> None:
+        """The budget is the limits'."""
+        self.bodies = BodyBudget(self.limits.max_bodies_bytes)
+
+    def answered(self, body_bytes: int, _task: asyncio.Task[None]) -> None:
+        """A request is over, and its body held no longer."""
+        self.bodies.give(body_bytes)
 
     def count(self) -> None:
         """Keep ``empty`` true."""
@@ -66,7 +77,7 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._reader = RequestReader(shared.limits, self)
+        self._reader = RequestReader(shared.limits, self, shared.bodies)
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self._reply: Responder | None = None
@@ -122,8 +133,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio.Protocol
         """The client is gone: so is its request."""
         self._transport = None
-        self._queue.clear()
         self._cancel()
+        self._forget_unbegun()
         shared = self._shared
         shared.connections.discard(self)
         shared.count()
@@ -227,6 +238,8 @@ class ServerConnection(asyncio.Protocol):
             full=self._full,
         )
         self._task = shared.loop.create_task(self._serve(request, reply))
+        if incoming.body_bytes:  # a task cancelled before its first step runs no code of its own
+            self._task.add_done_callback(partial(shared.answered, incoming.body_bytes))
 
     async def _serve(self, request: Request, reply: Responder) -> None:
         task, tasks = self._task, self._shared.tasks
@@ -292,6 +305,7 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         self._drop_all = True
+        self._reader.abandon()
         self._deadline_s = self._shared.clock() + self._shared.limits.linger_s
         reply = Responder(transport, self._shared.loop, self._shared.dates, keep_alive=False)
         whole(reply, refused.status, _JSON, error_body(refused.status, refused.message))
@@ -300,6 +314,14 @@ class ServerConnection(asyncio.Protocol):
             transport.write_eof()
         else:
             transport.close()
+
+    def _forget_unbegun(self) -> None:
+        """Nobody will serve what was read and not begun."""
+        self._reader.abandon()
+        while self._queue:
+            waiting = self._queue.popleft()
+            if not isinstance(waiting, RefusedError):
+                self._shared.bodies.give(waiting[1].body_bytes)
 
     def _close(self) -> None:
         """After what was written has been sent."""

@@ -5,6 +5,7 @@ is decided where it is written (RFC 9112, sections 6 and 9).
 """
 
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
@@ -22,6 +23,9 @@ _STATUS_LINES: Final = {
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 _FIRST_STATUS: Final = 200
 _LAST_STATUS: Final = 999
+
+_SET_COOKIE: Final = "set-cookie"
+_NO_LISTS: Final = frozenset(("authorization", "content-type", "traceparent", "x-api-key", "x-request-id"))
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -68,6 +72,27 @@ def request_head(method: str, target: str, host: str, headers: HeaderPairs, body
         lines.append(f"content-length: {body_bytes}\r\n")
     lines += [f"{name}: {value}\r\n" for name, value in headers if name.lower() not in _REQUEST_OWN]
     return _encode("", lines)
+
+
+def joined_in_request(name: str, first: str, second: str) -> str:
+    """The values of a header that came twice, as one (RFC 9110, section 5.3); ``name`` in lower case. Of
+    headers that are no lists the last one counts."""
+    if name in _NO_LISTS:
+        return second
+    return f"{first}; {second}" if name == "cookie" else f"{first}, {second}"
+
+
+def joined_in_response(name: str, first: str, second: str) -> str:
+    """The same for responses. Cookies that are set cannot be joined by commas (RFC 6265, section 3): a line
+    feed, which no value holds, parts them until :func:`lines_of`."""
+    return f"{first}\n{second}" if name == _SET_COOKIE else f"{first}, {second}"
+
+
+def lines_of(headers: Mapping[str, str]) -> HeaderPairs:
+    """A response's headers as lines to be sent."""
+    if _SET_COOKIE not in headers:
+        return tuple(headers.items())
+    return tuple((name, one) for name, value in headers.items() for one in value.split("\n"))
 
 
 def content_length(headers: HeaderPairs) -> int | None:

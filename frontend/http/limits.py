@@ -17,6 +17,8 @@ class ServerLimits:
     """Request line and header lines, also of trailers."""
     max_headers: int = 128
     max_body_bytes: int = 64 * _MIB
+    max_bodies_bytes: int = 1024 * _MIB
+    """Of all requests that have not been answered; whoever sends more is told 503."""
     write_buffer_bytes: int = 64 * _KIB
     """Unsent bytes at which a reply's source is paused."""
     head_s: float = 30.0

@@ -9,6 +9,7 @@ import httptools
 
 from frontend.http.api import Failure, Limits, UpstreamError
 from frontend.http.exchange import Exchange
+from frontend.http.heads import joined_in_response
 from frontend.http.limits import PoolLimits
 
 _FIRST_FINAL: Final = 200
@@ -142,7 +143,9 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange.head_bytes > self._limits.max_head_bytes:
             raise self._too_large()
         if not exchange.started:
-            exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1").rstrip(" \t")
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
+            before = exchange.headers.get(key)
+            exchange.headers[key] = text if before is None else joined_in_response(key, before, text)
 
     def on_headers_complete(self) -> None:
         """A head is whole; an interim one is skipped."""

@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 import httptools
 
+from frontend.http.bodies import BodyBudget
+from frontend.http.heads import joined_in_request
 from frontend.http.limits import ServerLimits
 
 _SINGLE: Final = frozenset(("content-length", "transfer-encoding", "host"))
@@ -35,6 +37,7 @@ class Incoming:
         "body_bytes",
         "expects",
         "head_bytes",
+        "header_lines",
         "headers",
         "keep_alive",
         "method",
@@ -53,6 +56,7 @@ class Incoming:
         self.expects = False
         """The client waits for ``100 Continue`` before it sends the body."""
         self.head_bytes = 0
+        self.header_lines = 0
         self.body: list[bytes | bytearray] = []
         self.body_bytes = 0
 
@@ -73,6 +77,7 @@ class RequestReader:
     """Feed it what arrives; it tells the listener. After a refusal it takes nothing more."""
 
     __slots__ = (
+        "_bodies",
         "_incoming",
         "_limits",
         "_listener",
@@ -83,7 +88,9 @@ class RequestReader:
         "_upgrade",
     )
 
-    def __init__(self, limits: ServerLimits, listener: Listener) -> None:
+    def __init__(self, limits: ServerLimits, listener: Listener, bodies: BodyBudget | None = None) -> None:
+        """``bodies``: what is held of bodies is taken from it; whoever is told of a request gives it back."""
+        self._bodies = bodies or BodyBudget(limits.max_bodies_bytes)
         self._limits = limits
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
@@ -109,6 +116,12 @@ class RequestReader:
             data = self._feed(data)
         if self._incoming is None:
             self._silent_bytes = 0
+
+    def abandon(self) -> None:
+        """Nothing more will be read: forget the request that was under way (idempotent)."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            self._bodies.give(incoming.body_bytes)
 
     def _feed(self, data: bytes) -> bytes:
         """What is left for a fresh parser."""
@@ -167,12 +180,14 @@ class RequestReader:
         self._grow(incoming, len(name) + len(value) + 4)
         if self._reading_body:
             return
-        key = name.decode("latin-1").lower()
-        if key in _SINGLE and key in incoming.headers:
-            raise RefusedError(400, f"There is more than one {key}.")
-        incoming.headers[key] = value.decode("latin-1").rstrip(" \t")
-        if len(incoming.headers) > self._limits.max_headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
+        incoming.header_lines += 1
+        if incoming.header_lines > self._limits.max_headers:
             raise RefusedError(431, "There are too many headers.")
+        before = incoming.headers.get(key)
+        if before is not None and key in _SINGLE:
+            raise RefusedError(400, f"There is more than one {key}.")
+        incoming.headers[key] = text if before is None else joined_in_request(key, before, text)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -194,9 +209,11 @@ class RequestReader:
         """A piece of the body."""
         incoming = self._expecting()
         self._silent_bytes = 0
-        incoming.body_bytes += len(piece)
-        if incoming.body_bytes > self._limits.max_body_bytes:
+        if incoming.body_bytes + len(piece) > self._limits.max_body_bytes:
             raise _too_large(self._limits.max_body_bytes)
+        if not self._bodies.take(len(piece)):
+            raise RefusedError(503, "Too many request bodies are held at the moment.")
+        incoming.body_bytes += len(piece)
         pieces = incoming.body
         if pieces and isinstance(last := pieces[-1], bytearray):
             last += piece

@@ -9,6 +9,7 @@ from typing import Final
 
 from frontend.http.connection import Handler, ServerConnection, Shared
 from frontend.http.limits import ServerLimits
+from frontend.http.tlslistener import TlsListener
 
 __all__ = ["Handler", "HttpServer", "ServerLimits"]
 
@@ -36,13 +37,19 @@ class HttpServer:
         self._limits = limits or ServerLimits()
         self._clock = clock
         self._shared: Shared | None = None
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsListener | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
-        """Open connections."""
-        return len(self._shared.connections) if self._shared else 0
+        """Open connections, those included that have not shaken hands."""
+        shaking = len(self._server.shaking) if isinstance(self._server, TlsListener) else 0
+        return (len(self._shared.connections) if self._shared else 0) + shaking
+
+    @property
+    def body_bytes(self) -> int:
+        """Of requests that have not been answered."""
+        return self._shared.bodies.held_bytes if self._shared else 0
 
     @property
     def active(self) -> int:
@@ -55,18 +62,26 @@ class HttpServer:
         """Listen; the port, which the kernel chooses for 0. Raises OSError."""
         loop = asyncio.get_running_loop()
         shared = self._shared = Shared(self._handler, self._limits, self._clock, loop)
-        self._server = await loop.create_server(
-            lambda: ServerConnection(shared),
-            host,
-            port,
-            ssl=ssl_context,
-            ssl_handshake_timeout=self._limits.head_s if ssl_context else None,
-            ssl_shutdown_timeout=self._limits.linger_s if ssl_context else None,
-            backlog=backlog,
-        )
+        if ssl_context is None:
+            made = await loop.create_server(lambda: ServerConnection(shared), host, port, backlog=backlog)
+            self._server = made
+            bound: int = made.sockets[0].getsockname()[1]
+        else:
+            listener = self._tls_listener(ssl_context, shared)
+            bound = await listener.start(host, port, backlog)
+            self._server = listener
         self._timer = loop.call_later(self._limits.sweep_s, self._sweep)
-        bound: int = self._server.sockets[0].getsockname()[1]
         return bound
+
+    def _tls_listener(self, context: ssl.SSLContext, shared: Shared) -> TlsListener:
+        limits = self._limits
+        return TlsListener(
+            context,
+            lambda: ServerConnection(shared),
+            lambda: self.connections >= limits.max_connections,
+            handshake_s=limits.head_s,
+            shutdown_s=limits.linger_s,
+        )
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let requests in progress end, close; what is left after ``timeout_s`` is cut."""

@@ -10,6 +10,7 @@ from frontend.pipeline.components import Components
 from frontend.pipeline.knobs import Postprocess, Routing, knobs_of
 from frontend.postprocess.segment import Postprocess as PostprocessSegment
 from frontend.relay.forward import Forward
+from frontend.relay.rename import Rename
 from frontend.routing.direct import DirectRouter
 from frontend.routing.discover import DiscoverRouter
 from frontend.routing.query_only import QueryOnly
@@ -55,14 +56,14 @@ def build_pipeline(config: FrontendConfig, components: Components) -> Pipeline:
     """The pipeline ``config`` asks for; raises ConfigError for settings that contradict each other."""
     routing = knobs_of(config, components).routing
     if components.picker is None or routing is Routing.DIRECT:
-        router = DirectRouter(components, split=config.disagg.enabled)
+        router = DirectRouter(components, config.disagg)
         return Pipeline(_outer(_served(config, components, router, retries=0), config, components), None)
     discover = DiscoverRouter(components.picker, config, components)
     below = None
     if routing is Routing.DISCOVER:
         below = _served(config, components, discover, retries=config.tolerance.retry_attempts)
     query = QueryOnly(below, discover, components)
-    return Pipeline(_outer(query, config, components), query)
+    return Pipeline(Rename(_outer(query, config, components), components.restored), query)
 
 
 def row(first: Segment) -> tuple[Segment, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from epp.core.endpoints import Endpoint
 from epp.core.intent import ANY_RANK
 from epp.core.outcomes import Ending, HeaderPairs, Picked, ResponseFacts
@@ -14,8 +16,7 @@ from frontend.http.api import Reply
 from frontend.nvext import NvExtRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(Struct, frozen=True):
     """One worker's part in a request."""
 
     endpoint: Endpoint
@@ -33,8 +34,7 @@ class Leg:
         return None if self.rank == ANY_RANK else self.rank
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Who serves a request."""
 
     worker: Leg
@@ -93,10 +93,13 @@ class Call:
     arrived_s: float
     """Monotonic."""
     model: str
+    """Who is to answer."""
     stream: bool
     nvext: NvExtRequest
     arrived_ms: int = 0
     """The same moment, unix milliseconds."""
+    client_model: str | None = None
+    """Who the client asked, where another is to answer; its name stands in the answer."""
     route: Route | None = None
     excluded: set[int] = field(default_factory=set[int])
     """Worker ids that failed this request; routers pass them over."""
@@ -113,6 +116,11 @@ class Call:
     """Told once a router found its workers: whoever waits behind may ask."""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     """What one segment leaves for another under the writer's name; typed accessors live with the writer."""
+
+    @property
+    def asked_model(self) -> str:
+        """The model as the client named it: what is counted, logged and told."""
+        return self.model if self.client_model is None else self.client_model
 
 
 class Segment(Protocol):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from epp.core.endpoints import PoolSnapshot
 from epp.core.poolrules import PoolRules
+from epp.core.restoring import Restored
 from epp.core.tokens import Tokenizer
 from epp.picking.picker import RequestPicker
 from frontend.http.api import Upstream
@@ -72,12 +73,21 @@ def unknown_block(_worker_id: int) -> int:
     return 0
 
 
+def no_adapter(_model: str) -> str:
+    """Every name is a base model's."""
+    return ""
+
+
 def unknown_window(_model: str) -> int | None:
     """Nobody knows."""
     return None
 
 
 def uncounted() -> None:
+    """Nobody counts."""
+
+
+def uncounted_name(_outcome: Restored) -> None:
     """Nobody counts."""
 
 
@@ -103,10 +113,14 @@ class Components:
     """Text of a model's token ids, special tokens included; None: its tokenizer is not at hand."""
     block_tokens: Callable[[int], int] = unknown_block
     """A worker's KV block size in tokens; 0: unknown."""
+    adapter: Callable[[str], str] = no_adapter
+    """The LoRA adapter a model's name means, as engines know it; empty: the base model."""
     context_window: Callable[[str], int | None] = unknown_window
     """A model's context length in tokens; None: unknown."""
     rules: PoolRules = field(default_factory=PoolRules)
     """What the pool's owners say of its requests; empty: nothing."""
+    restored: Callable[[Restored], None] = uncounted_name
+    """Told of each answer in which the client's name of the model was to stand."""
     migration: "MigrationCounters | None" = None
     """Told of requests that are taken elsewhere."""
     queue: "QueueCounters | None" = None

@@ -17,6 +17,10 @@ class EngineFailedError(Exception):
     """The engine reported an error inside its stream; the message is its own and not for clients."""
 
 
+class EngineRefusedError(Exception):
+    """The engine found the request itself wrong, before any token; the message is for its client."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
     """How the client wants to be answered."""
@@ -56,9 +60,11 @@ class Answer:
     def event(self, data: bytes) -> bytes:
         """What one event of the engine means for the client's stream; nothing if it is answered whole.
 
-        Raises WireError, and EngineFailedError.
+        Raises WireError, EngineRefusedError and EngineFailedError.
         """
         event = read_stream_event(self._kind, data, self._seen)
+        if event.error is not None and event.refused and not self._seen:
+            raise EngineRefusedError(event.error)
         if event.error is not None:
             raise EngineFailedError(event.error)
         if event.cached_tokens is not None:

@@ -154,12 +154,16 @@ class _Vllm:
         protocol: Any = importlib.import_module("vllm.entrypoints.openai.chat_completion.protocol")
         request = protocol.ChatCompletionRequest.model_validate(asked.body)
         found: Any = manager.get_parser(
-            tool_parser_name=asked.tools,
-            reasoning_parser_name=asked.reasoning,
+            tool_parser_name=_VLLM_TOOLS.get(asked.tools or "", asked.tools),
+            reasoning_parser_name=_VLLM_REASONING.get(asked.reasoning or "", asked.reasoning),
             enable_auto_tools=asked.tools is not None,
         )
         parser = None if found is None else found(asked.tokenizer, request.tools)
         return _VllmParser(parser, request, list(asked.prompt))
+
+
+_VLLM_TOOLS: Final = {"gpt_oss": "openai"}
+_VLLM_REASONING: Final = {"gpt_oss": "openai_gptoss"}
 
 
 class _VllmParser:
@@ -220,8 +224,16 @@ class _Sglang:
         return _SglangParser(thoughts, calls)
 
 
-_SGLANG_TOOLS: Final = {"hermes": "qwen25", "llama3_json": "llama3", "deepseek_v3": "deepseekv3"}
-_SGLANG_REASONING: Final = {"deepseek_r1": "deepseek-r1"}
+_SGLANG_TOOLS: Final = {
+    "hermes": "qwen25",
+    "llama3_json": "llama3",
+    "deepseek_v3": "deepseekv3",
+    "deepseek_v31": "deepseekv31",
+    "deepseek_v32": "deepseekv32",
+    "minimax_m2": "minimax-m2",
+    "gpt_oss": "gpt-oss",
+}
+_SGLANG_REASONING: Final = {"deepseek_r1": "deepseek-r1", "gpt_oss": "gpt-oss"}
 
 
 class _SglangParser:

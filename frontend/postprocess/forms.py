@@ -116,8 +116,8 @@ class _BaseForm:
                 choice.content.append(text)
             case Reasoning(text):
                 choice.reasoning.append(text)
-            case CallStart(name):
-                choice.calls.append(_Call(self._options.call_id(), name))
+            case CallStart(name, call_id):
+                choice.calls.append(_Call(call_id or self._options.call_id(), name))
             case CallArguments(text):
                 choice.calls[-1].arguments.append(text)
 
@@ -191,10 +191,10 @@ class ChatForm(_BaseForm):
                 return {"content": text}
             case Reasoning(text):
                 return {self._options.reasoning_field: text}
-            case CallStart(name):
+            case CallStart(name, call_id):
                 number = self._calls[index] = self._calls.get(index, -1) + 1
                 function = {"name": name, "arguments": ""}
-                call = {"index": number, "id": self._options.call_id(), "type": "function"}
+                call = {"index": number, "id": call_id or self._options.call_id(), "type": "function"}
                 return {"tool_calls": [{**call, "function": function}]}
             case CallArguments(text):
                 number = self._calls[index]

@@ -8,11 +8,13 @@ from frontend.postprocess.pieces import CallArguments, CallStart, Content, Piece
 from frontend.postprocess.reasoning import MISTRAL_THINK, THINK, Marks, ReasoningParser
 from frontend.postprocess.toolplan import Choice, ToolPlan
 from frontend.postprocess.tools.base import TextOnly, ToolParser
-from frontend.postprocess.tools.deepseek import CALLS_BEGIN, DeepseekParser
+from frontend.postprocess.tools.glm import KEY, GlmParser
+from frontend.postprocess.tools.harmony import CHANNEL, HarmonyParser
 from frontend.postprocess.tools.hermes import HermesParser
 from frontend.postprocess.tools.objects import Llama3Parser, MistralParser, NamedParser, RequiredParser
 from frontend.postprocess.tools.pythonic import PythonicParser
-from frontend.postprocess.tools.qwen3_coder import Qwen3CoderParser
+from frontend.postprocess.tools.sections import DEEPSEEK, KIMI_K2, SectionParser
+from frontend.postprocess.tools.tags import DEEPSEEK_V32, MINIMAX_M2, QWEN3_CODER, TagParser
 
 AUTO: Final = "auto"
 _TAIL_TOKENS: Final = 64
@@ -45,9 +47,14 @@ _TOOL_PARSERS: Final[Mapping[str, Callable[[ToolPlan], ToolParser]]] = {
     "hermes": lambda plan: HermesParser(_known(plan)),
     "llama3_json": lambda plan: Llama3Parser(_known(plan)),
     "mistral": lambda _: MistralParser(),
-    "qwen3_coder": lambda plan: Qwen3CoderParser(plan.tools),
-    "deepseek_v3": lambda plan: DeepseekParser(_known(plan)),
-    "deepseek_v31": lambda plan: DeepseekParser(_known(plan)),
+    "qwen3_coder": lambda plan: TagParser(QWEN3_CODER, plan.tools),
+    "glm45": lambda plan: GlmParser(plan.tools),
+    "minimax_m2": lambda plan: TagParser(MINIMAX_M2, plan.tools),
+    "kimi_k2": lambda _: SectionParser(KIMI_K2),
+    "deepseek_v3": lambda _: SectionParser(DEEPSEEK),
+    "deepseek_v31": lambda _: SectionParser(DEEPSEEK),
+    "deepseek_v32": lambda plan: TagParser(DEEPSEEK_V32, plan.tools),
+    "gpt_oss": lambda _: HarmonyParser(),
     "pythonic": lambda plan: PythonicParser(_known(plan)),
 }
 _REASONING: Final[Mapping[str, tuple[Marks | None, bool]]] = {
@@ -55,15 +62,23 @@ _REASONING: Final[Mapping[str, tuple[Marks | None, bool]]] = {
     "qwen3": (THINK, False),
     "deepseek_r1": (THINK, True),
     "mistral": (MISTRAL_THINK, False),
+    "gpt_oss": (None, False),  # its parser of calls finds the reasoning, too
 }
 """Marks, and whether the first of them is understood when neither prompt nor answer has it."""
+_WHOLE_ANSWERS: Final = frozenset({"gpt_oss"})
+"""Formats in which text, too, has to be found first."""
 TOOL_PARSERS: Final = (AUTO, *_TOOL_PARSERS)
 REASONING_PARSERS: Final = (AUTO, *_REASONING)
 
 _TEMPLATE_SIGNS: Final = (
     ("[TOOL_CALLS]", "mistral"),
-    (CALLS_BEGIN, "deepseek_v3"),
-    ("<function=", "qwen3_coder"),
+    (CHANNEL, "gpt_oss"),
+    (DEEPSEEK.calls_begin, "deepseek_v3"),
+    (*DEEPSEEK_V32.tokens, "deepseek_v32"),
+    (KIMI_K2.calls_begin, "kimi_k2"),
+    (*MINIMAX_M2.outer, "minimax_m2"),
+    (KEY, "glm45"),
+    (QWEN3_CODER.call, "qwen3_coder"),
     ("<tool_call>", "hermes"),
     ("<|python_tag|>", "llama3_json"),
     ('{"name": function name, "parameters"', "llama3_json"),
@@ -82,6 +97,8 @@ def reasoning_parser_name(configured: str, decoder: TokenDecoder) -> str:
     """``configured``, or for ``auto`` the one whose marks the chat templates hold."""
     if configured != AUTO:
         return configured
+    if CHANNEL in decoder.templates:
+        return "gpt_oss"
     if THINK.start in decoder.templates:
         return "qwen3"
     return "mistral" if MISTRAL_THINK.start in decoder.templates else "none"
@@ -91,7 +108,7 @@ def tool_parser(name: str, plan: ToolPlan) -> ToolParser:
     """A parser for one choice."""
     match plan.choice:
         case Choice.NONE:
-            return TextOnly()
+            return _TOOL_PARSERS[name](plan) if name in _WHOLE_ANSWERS else TextOnly()
         case Choice.NAMED:
             return NamedParser(plan.name)
         case Choice.REQUIRED:
@@ -130,7 +147,7 @@ class ParsedAnswer:
     @property
     def reasoning(self) -> bool:
         """See AnswerParser."""
-        return self._reasoning is not None and self._reasoning.inside
+        return self._tools.reasoning if self._reasoning is None else self._reasoning.inside
 
     def feed(self, text: str, tokens: Sequence[int]) -> list[Piece]:  # noqa: ARG002 -- other parsers want them
         """See AnswerParser."""

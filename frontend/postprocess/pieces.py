@@ -23,6 +23,8 @@ class CallStart:
     """A function call begins; everything about it but the arguments is known."""
 
     name: str
+    call_id: str = ""
+    """The model's own, where its format has one; empty: one has to be made up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ from typing import Final
 from epp.core.outcomes import HeaderPairs
 from frontend.errors import ApiError
 from frontend.http.api import Flow, Reply, whole
-from frontend.postprocess.answer import Answer, EngineFailedError, StreamOptions
+from frontend.pipeline.call import Facts
+from frontend.postprocess.answer import Answer, EngineFailedError, EngineRefusedError, StreamOptions
 from frontend.sse import DONE_DATA, SseReader
 
 _OK: Final = 200
+_MAX_MESSAGE_CHARS: Final = 1024
+"""Of what an engine finds wrong with a request."""
 _BODY_HEADERS: Final = frozenset({"content-type", "content-length", "transfer-encoding"})
 _JSON: Final = ("content-type", "application/json")
 _EVENTS: Final = ("content-type", "text/event-stream; charset=utf-8")
@@ -23,9 +26,11 @@ class TokenReply:
     """
 
     def __init__(
-        self, reply: Reply, answer: Answer, options: StreamOptions, stop: Callable[[], object]
+        self, reply: Reply, answer: Answer, facts: Facts, options: StreamOptions, stop: Callable[[], object]
     ) -> None:
+        """``facts`` are kept up to date: whoever booked the request asks for them when it ends below."""
         self._reply = reply
+        self._facts = facts
         self._answer = answer
         self._options = options
         self._stop = stop
@@ -73,6 +78,8 @@ class TokenReply:
     def _guarded(self, piece: bytes) -> None:
         try:
             self._read(piece)
+        except EngineRefusedError as error:
+            self._fail(str(error)[:_MAX_MESSAGE_CHARS], 400)
         except EngineFailedError:
             self._fail("The model server failed while generating.", 500)
         except ValueError:  # a WireError, or more bytes than any event has
@@ -84,6 +91,9 @@ class TokenReply:
             if event.data == DONE_DATA:
                 break
             out.append(self._answer.event(event.data))
+        self._facts.output_tokens = self._answer.output_tokens
+        if self._answer.cached_tokens is not None:
+            self._facts.cached_tokens = self._answer.cached_tokens
         shown = b"".join(out)
         if shown:
             self._show(shown)

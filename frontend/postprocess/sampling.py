@@ -4,7 +4,7 @@ Parameters keep vLLM's names here; the other engines' are translated, and what a
 refused by name rather than dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
@@ -46,8 +46,26 @@ _REFUSED: Final = (
     "truncate_prompt_tokens",
     "logits_processors",
     "chat_template",
+    "length_penalty",
+    "early_stopping",
+    "top_p_min",
+    "repetition_detection",
+    "logprob_token_ids",
+    "watermarking",
+    "structural_tag",
+    "stop_regex",
+    "custom_logit_processor",
+    "custom_params",
+    "vllm_xargs",
+    "lora_request",
+    "session_params",
+    "input_ids",
+    "prompt_token_ids",
 )
-"""Fields that change the answer in ways a token-in/token-out request has no place for."""
+"""Fields that change the answer in ways a token-in/token-out request has no place for, or that only one
+engine has."""
+_HARMLESS: Final[Mapping[str, Any]] = {"best_of": 1, "length_penalty": 1, "top_p_min": 0}
+"""What such a field may say, because it is what happens anyway; all may be null, false or empty."""
 _PASSED: Final = (
     "cache_salt",
     "priority",
@@ -60,6 +78,8 @@ _PASSED: Final = (
     "router_config_override",
 )
 """Fields that mean the same below, to routing or to the engine."""
+_SGLANG_ALONE: Final = ("extra_key", "lora_path")
+"""SGLang's own: what else blocks are told apart by, and an adapter."""
 _SGLANG_NAMES: Final = {
     "seed": "sampling_seed",
     "min_tokens": "min_new_tokens",
@@ -96,8 +116,7 @@ class Sampling:
 def read_sampling(body: Body, nvext: NvExtRequest, plan: ToolPlan, *, chat: bool) -> Sampling:
     """Everything of a body that concerns generation. Raises ApiError (400)."""
     for name in _REFUSED:
-        value = body.get(name, object)
-        if not (value is None or value is False or value == "" or (name == "best_of" and value == 1)):
+        if _asks(name, body.get(name, object)):
             raise bad_request(f"`{name}` is not supported with frontend postprocessing.")
     params = {
         name: value for name, kind in _PARAMETERS.items() if (value := body.get(name, kind)) is not None
@@ -118,6 +137,12 @@ def read_sampling(body: Body, nvext: NvExtRequest, plan: ToolPlan, *, chat: bool
         min_tokens=params.get("min_tokens", 0),
         stop_token_ids=frozenset(params.get("stop_token_ids", ())),
     )
+
+
+def _asks(name: str, value: object) -> bool:
+    """Whether the field asks for what would not happen anyway."""
+    nothing = value is None or value is False or value in ("", [], {})
+    return not nothing and value != _HARMLESS.get(name)
 
 
 def _limits(body: Body, nvext: NvExtRequest, *, chat: bool) -> JsonDict:
@@ -156,20 +181,32 @@ def _logprobs(body: Body, *, chat: bool) -> int | None:
 # --- the engines' requests -----------------------------------------------------------------------------
 
 
-def token_body(kind: EngineKind, sampling: Sampling, prompt: Sequence[int], body: Body) -> Body:
+def token_body(
+    kind: EngineKind, sampling: Sampling, prompt: Sequence[int], body: Body, adapter: str = ""
+) -> Body:
     """The request for an engine of ``kind``, streamed always: stop strings have to end it early, and a lost
-    worker's tokens must be at hand. Raises ApiError (400) for what that engine cannot do."""
-    passed = {name: msgspec.Raw(raw) for name in _PASSED if (raw := body.raw(name)) is not None}
+    worker's tokens must be at hand. ``adapter``: the LoRA adapter the model's name means; empty: none. Raises
+    ApiError (400) for what that engine cannot do."""
+    passed, own = _raw(body, _PASSED), _raw(body, _SGLANG_ALONE)
+    if own and kind is not EngineKind.SGLANG:
+        raise bad_request(f"`{next(iter(own))}` is supported with SGLang workers only.")
     model = body.raw("model")
     named = {} if model is None else {"model": msgspec.Raw(model)}
     fields: JsonDict = {FORMS[kind].ids: prompt, "stream": True}
     if kind is EngineKind.VLLM:
         fields |= {**named, **passed, **_vllm(sampling)}
     elif kind is EngineKind.SGLANG:
-        fields |= {**passed, **_sglang(sampling)}
+        # its form knows no model: an adapter that is not named here would be the base model's answer
+        fields |= {**passed, **({"lora_path": adapter} if adapter else {}), **own, **_sglang(sampling)}
+    elif adapter:
+        raise bad_request("Adapters are not supported with TensorRT-LLM workers and frontend postprocessing.")
     else:
         fields |= {**named, **_trtllm(sampling)}
     return Body.of(fields)
+
+
+def _raw(body: Body, names: Sequence[str]) -> dict[str, msgspec.Raw]:
+    return {name: msgspec.Raw(raw) for name in names if (raw := body.raw(name)) not in (None, b"null")}
 
 
 def _vllm(sampling: Sampling) -> JsonDict:
@@ -205,6 +242,8 @@ def _trtllm(sampling: Sampling) -> JsonDict:
         "add_special_tokens": False,
         "stream_options": {"include_usage": True},
     }
+    if fields.get("top_k") == -1:
+        fields["top_k"] = 0  # how it writes "all"
     if sampling.constraint is not None:
         fields["response_format"] = for_trtllm(sampling.constraint)
     return fields

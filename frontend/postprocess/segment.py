@@ -43,6 +43,7 @@ class Postprocess:
         self.next = next_
         self._pipeline = config.pipeline
         self._snapshot = components.snapshot
+        self._adapter = components.adapter
         self._processor = processor or open_processor(config, components.tokenizer)
 
     async def handle(self, call: Call, reply: Reply) -> None:
@@ -55,20 +56,17 @@ class Postprocess:
         sampling = read_sampling(call.body, call.nvext, plan, chat=chat)
         kind = engine_kind(self._snapshot())
         prepared = await self._processor.prepare(Asked(call.api, call.model, call.body, call.nvext, plan))
-        body = token_body(kind, sampling, prepared.prompt, call.body)
+        body = token_body(kind, sampling, prepared.prompt, call.body, self._adapter(call.model))
         options = StreamOptions(call.stream, usage=call.stream and _wants_usage(call))
         answer = Answer(kind, prepared, sampling, self._form(call, prepared, sampling), options)
         form = FORMS[kind]
+        call.facts.prompt_tokens = len(prepared.prompt)
         before = call.api, call.path, call.body, call.stream
         call.api, call.path, call.body, call.stream = form.api, form.path, body, True
         try:
             await self._run(call, reply, answer, options)
         finally:
             call.api, call.path, call.body, call.stream = before
-            call.facts.prompt_tokens = len(prepared.prompt)
-            call.facts.output_tokens = answer.output_tokens
-            if answer.cached_tokens is not None:
-                call.facts.cached_tokens = answer.cached_tokens
 
     async def _run(self, call: Call, reply: Reply, answer: Answer, options: StreamOptions) -> None:
         """Below runs in a task of its own, because a stop string ends it before the engine does."""
@@ -77,7 +75,7 @@ class Postprocess:
             call.cut = Ending.COMPLETED if below.failure is None else Ending.ERROR
             task.cancel()
 
-        below = TokenReply(reply, answer, options, stop)
+        below = TokenReply(reply, answer, call.facts, options, stop)
         task = asyncio.create_task(self.next.handle(call, below))
         try:
             await task

@@ -1,4 +1,4 @@
-"""Constraints on an answer (``response_format``, ``structured_outputs``, ``guided_*``) and engines' forms.
+"""Constraints on an answer (``response_format``, ``structured_outputs``, ``guided_*`` …) and engines' forms.
 
 The neutral form is vLLM's ``StructuredOutputsParams``: one of ``json``, ``json_object``, ``regex``,
 ``choice``, ``grammar``, ``structural_tag``.
@@ -13,6 +13,13 @@ from frontend.errors import bad_request
 
 JsonDict: TypeAlias = dict[str, Any]
 KINDS: Final = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
+_NAMES: Final = {
+    **{f"guided_{kind}": kind for kind in ("json", "regex", "choice", "grammar")},
+    "json_schema": "json",
+    "regex": "regex",
+    "ebnf": "grammar",
+}
+"""Fields at the top of a body: vLLM's, then SGLang's."""
 _ANY_OBJECT: Final[JsonDict] = {"type": "object"}
 
 
@@ -23,10 +30,10 @@ def read_constraint(body: Body) -> JsonDict | None:
     if unknown:
         raise bad_request(f"`structured_outputs.{unknown[0]}` is not supported with frontend postprocessing.")
     found = {name: value for name, value in given.items() if value is not None}
-    for name in ("json", "regex", "choice", "grammar"):
-        value = body.get(f"guided_{name}", object)
+    for name, kind in _NAMES.items():
+        value = body.get(name, object)
         if value is not None:
-            found[name] = value
+            found[kind] = value
     found |= _response_format(body)
     if len(found) > 1:
         raise bad_request(f"Only one constraint on the answer is possible, not {' and '.join(found)}.")

@@ -5,12 +5,17 @@ Forms, as the engines write them:
 - vLLM 0.32 ``POST /inference/v1/generate``: ``{model, token_ids, sampling_params, stream, stream_options}``;
   an event is ``{choices: [{index, token_ids, logprobs: {content: [{token_id, logprob, top_logprobs}]},
   finish_reason, stop_reason}], usage}`` with the new ids only.
-- SGLang ``POST /generate``: ``{input_ids, sampling_params, stream}``; an event is ``{output_ids, index,
-  meta_info: {completion_tokens, prompt_tokens, cached_tokens, finish_reason: {type, matched},
-  output_token_logprobs: [[logprob, id, text]], output_top_logprobs}}``. Ids are all so far or the new ones,
-  by the server's options; ``completion_tokens`` tells which of them are new in either case.
+- SGLang ``POST /generate``: ``{input_ids, sampling_params, stream}``, and ``lora_path``, ``routed_dp_rank``
+  (``srt/managers/io_struct.py``, ``GenerateReqInput``; ``srt/sampling/sampling_params.py``); an event is
+  ``{output_ids, index, meta_info: {completion_tokens, prompt_tokens, cached_tokens, finish_reason: {type,
+  matched}, output_token_logprobs: [[logprob, id, text]], output_top_logprobs}}``. Ids are all so far or the
+  new ones, by the server's options; ``completion_tokens`` tells which of them are new in either case. The
+  status is 200 whatever happens: what SGLang finds wrong with a request is an ``error`` event
+  (``srt/entrypoints/http_server.py`` makes one of ``ValueError`` alone), its own trouble a finish reason
+  ``abort``, or a broken stream.
 - TensorRT-LLM ``POST /v1/completions`` with ids as ``prompt`` and ``detokenize: false``: an event is a
-  completion chunk whose choices carry ``token_ids``.
+  completion chunk whose choices carry ``token_ids`` (``serve/openai_protocol.py``, ``CompletionRequest``;
+  ``serve/postprocess_handlers.py``, ``completion_stream_post_processor``).
 
 All end with ``[DONE]``, and an event with ``error`` instead of choices ends the stream before.
 """
@@ -65,6 +70,8 @@ class TokenEvent:
     cached_tokens: int | None = None
     error: str | None = None
     """The engine failed; the message is its own."""
+    refused: bool = False
+    """``error`` is what the engine finds wrong with the request."""
     done: bool = False
     """``[DONE]``."""
 
@@ -175,6 +182,7 @@ class _Content(msgspec.Struct, gc=False):
 
 class _Choice(msgspec.Struct, gc=False):
     index: int = 0
+    text: str = ""
     token_ids: list[int] | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
@@ -258,6 +266,8 @@ def _chunk_delta(kind: EngineKind, choice: _Choice) -> TokenDelta:
     if kind is EngineKind.VLLM:
         content = _LOGPROBS.decode(choice.logprobs)
         logprobs = _positions(content.content) if content and content.content is not None else None
+    if choice.token_ids is None and choice.text:
+        raise WireError(f"an event of {kind} has text and no token ids")
     tokens = tuple(choice.token_ids or ())
     return TokenDelta(choice.index, tokens, choice.finish_reason, choice.stop_reason, logprobs)
 
@@ -275,7 +285,7 @@ def _sglang_event(event: _SglangEvent, seen: Mapping[int, int]) -> TokenEvent:
     failed = _error(event.error)
     meta = event.meta_info or _Meta()
     if failed is not None:
-        return TokenEvent(error=failed)
+        return TokenEvent(error=failed, refused=True)
     total = meta.completion_tokens
     new = len(event.output_ids)
     if total is not None:

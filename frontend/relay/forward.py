@@ -13,12 +13,14 @@ from frontend.pipeline.call import Call, Facts, Leg, Route
 from frontend.pipeline.components import Components
 from frontend.pipeline.lost import WorkerFaultError, lost
 from frontend.relay.hops import answer_headers
+from frontend.relay.missing import NOT_FOUND, tell_not_found
 from frontend.relay.outgoing import limits_of, worker_request
 
 _log = logging.getLogger(__name__)
 
 _KEPT: Final = frozenset({503, OVERLOADED_STATUS})
 """Server errors that say "not now" and nothing of the worker's inside."""
+_REDIRECTIONS: Final = range(300, 400)
 _MAX_FAULT_BYTES: Final = 64 * 1024
 """How much of a worker's own account of a fault is read, for the log."""
 _SHOWN_FAULT_BYTES: Final = 2048
@@ -67,8 +69,11 @@ class Forward:
         facts = call.facts
         response = await self._upstream.send(worker_request(call, route.worker, call.body, self._limits))
         facts.status = response.status
-        if response.status >= 500 and response.status not in _KEPT:
+        if _is_fault(response.status):
             raise await _fault(response, route.worker)
+        if response.status == NOT_FOUND:
+            await tell_not_found(call, route, response, reply)
+            return
         try:
             reply.start(response.status, answer_headers(response.headers, route.response_headers))
         except BaseException:
@@ -78,15 +83,20 @@ class Forward:
         reply.end()
 
 
+def _is_fault(status: int) -> bool:
+    """Clients cannot follow a worker's redirection, and would learn its address."""
+    return status in _REDIRECTIONS or (status >= 500 and status not in _KEPT)
+
+
 async def _fault(response: UpstreamResponse, leg: Leg) -> WorkerFaultError:
-    """A server error; what the worker said of it stays in the log."""
+    """A server error, or a redirection; what the worker said of it stays in the log."""
     try:
         said = await response.read(_MAX_FAULT_BYTES)
     except UpstreamError as error:
         said = str(error).encode()
-    _log.error(
-        "worker %d answered %d: %r", leg.endpoint.worker_id, response.status, said[:_SHOWN_FAULT_BYTES]
-    )
+    where = response.headers.get("location", "")
+    said = f"to {where}".encode() if where else said[:_SHOWN_FAULT_BYTES]
+    _log.error("worker %d answered %d: %r", leg.endpoint.worker_id, response.status, said)
     return WorkerFaultError(leg.endpoint.worker_id)
 
 

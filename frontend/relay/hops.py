@@ -5,6 +5,7 @@ from typing import Final
 
 from epp.core.outcomes import HeaderPairs
 from frontend.http.api import CONNECTION_HEADERS
+from frontend.http.heads import lines_of
 
 HOP_BY_HOP: Final = CONNECTION_HEADERS | {"proxy-authenticate", "proxy-authorization"}
 _ANSWERERS_OWN: Final = HOP_BY_HOP | {"date", "server"}
@@ -20,4 +21,4 @@ def of_this_connection(headers: Mapping[str, str]) -> frozenset[str]:
 def answer_headers(headers: Mapping[str, str], more: HeaderPairs = ()) -> HeaderPairs:
     """A worker's headers as the client gets them, and ``more``."""
     own = _ANSWERERS_OWN | of_this_connection(headers) if "connection" in headers else _ANSWERERS_OWN
-    return (*((name, value) for name, value in headers.items() if name not in own), *more)
+    return (*((name, value) for name, value in lines_of(headers) if name not in own), *more)

@@ -5,6 +5,7 @@ from typing import Final
 
 from epp.core.endpoints import PoolSnapshot, Role
 from epp.core.outcomes import Ending, ResponseFacts
+from frontend.config.model import DisaggConfig
 from frontend.errors import bad_request
 from frontend.http.api import Failure
 from frontend.pipeline.call import Call, Route
@@ -34,20 +35,20 @@ class DirectRouter:
 
     name = "direct"
 
-    def __init__(self, components: Components, *, split: bool) -> None:
-        """``split``: decode workers need a prefill worker beside them."""
+    def __init__(self, components: Components, disagg: DisaggConfig) -> None:
         self._snapshot: Callable[[], PoolSnapshot] = components.snapshot
         self._usable = components.health.usable
         self._watch = PoolWatch()
-        self._split = split
+        self._disagg = disagg
 
     async def route(self, call: Call) -> Route:
         """See Router; an error is the request's (400), or says that the pool lacks a role or the worker
         is left alone after failures (503)."""
         snapshot = self._snapshot()
-        alone = not self._split or not splittable(call.api) or serves_alone(call)
         missing = self._watch.missing(snapshot)
-        if missing.roles and not (alone and missing.roles == (Role.PREFILL,)):
+        halved = missing.roles == (Role.PREFILL,)
+        alone = not splittable(call.api) or serves_alone(call) or not self._needs_prefill(halved=halved)
+        if missing.roles and not (alone and halved):
             raise incomplete(call.model, missing)
         named = named_legs(call, snapshot, addresses=True)
         if named.worker is None:
@@ -60,6 +61,10 @@ class DirectRouter:
         if not self._usable(worker_id):
             raise WorkerLostError(Failure.CONNECT, worker_id)
         return Route(named.worker, named.prefill, _REASON)
+
+    def _needs_prefill(self, *, halved: bool) -> bool:
+        """Whether a decode worker needs another beside it; ``halved``: there is none."""
+        return self._disagg.enabled and not (halved and self._disagg.decode_fallback)
 
     def finish(self, route: Route, ending: Ending, facts: ResponseFacts) -> None:
         """Nothing was booked."""

@@ -34,7 +34,7 @@ class DiscoverRouter:
         self._health = components.health
         self._overload_status = config.http.overload_status
         self._retry_after = _retry_after(config.http.retry_after_s)
-        self._split = config.disagg.enabled
+        self._split = config.disagg.needs_prefill
         self._trusts_pins = config.picker.server.trust_client_headers
         self._watch = PoolWatch()
 
@@ -67,6 +67,7 @@ class DiscoverRouter:
             body=call.body.encode(),
             subset=None if allowed is None else tuple(e.host_port for e in allowed),
             request_id=call.request_id,
+            client_model=call.client_model,
         )
         outcome = await self._picker.choose(asked, book=book)
         if isinstance(outcome, Refused):

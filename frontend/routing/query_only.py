@@ -46,7 +46,7 @@ class QueryOnly:
         Raises ApiError as a route would."""
         chosen, route = await self._ask(call)
         page: dict[str, Any] = {
-            "model": call.model,
+            "model": call.asked_model,
             "routing_mode": "aggregated" if route.prefill is None else "disaggregated",
             "worker": _leg(route.worker),
             "prefill_worker": None if route.prefill is None else _leg(route.prefill),

@@ -41,7 +41,8 @@ def fields_of(visit: Visit) -> dict[str, Any]:
 
 
 def _call_fields(call: Call) -> dict[str, Any]:
-    fields: dict[str, Any] = {"request_id": call.request_id[:_MAX_TEXT], "model": call.model[:_MAX_TEXT]}
+    asked = call.asked_model[:_MAX_TEXT]
+    fields: dict[str, Any] = {"request_id": call.request_id[:_MAX_TEXT], "model": asked}
     route, facts = call.route, call.facts
     if route is not None:
         fields["worker"] = _name(route.worker)

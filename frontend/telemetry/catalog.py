@@ -69,6 +69,10 @@ class FrontendCatalog:
         self.disconnected_clients_total = make.counter(
             name("disconnected_clients"), "Clients that left before their answer was whole."
         )
+        self.connections = make.gauge(name("http_connections"), "Clients' connections that are open.")
+        self.body_bytes = make.gauge(
+            name("http_request_body_bytes"), "Bodies of requests that are not answered yet."
+        )
         self.duration_s = make.histogram(
             name("request_duration_seconds"), "From the request's head to the end of its answer.", _MODEL,
             buckets=log_buckets(1, 512, 10),

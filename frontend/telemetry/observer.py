@@ -68,7 +68,7 @@ class FrontendObserver:
         if visit.error_type == "not_found" and visit.api is not None:
             model = UNKNOWN_MODEL  # and takes none of the labels there are
         else:
-            model = self._series.label(call.model if call is not None else "")
+            model = self._series.label(call.asked_model if call is not None else "")
         streaming = call is not None and call.stream
         return Labels(model, visit.endpoint, "stream" if streaming else "unary")
 
@@ -86,7 +86,7 @@ class FrontendObserver:
         call = visit.call
         if reply is None or call is None:
             return
-        series = self._series.of(self._series.label(call.model))
+        series = self._series.of(self._series.label(call.asked_model))
         series.inflight.dec()
         if reply.started:
             series.active.dec()

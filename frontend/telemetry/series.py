@@ -2,9 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from prometheus_client import Counter
-
 from epp.telemetry.bounded import OTHER, BoundedLabels
+from epp.telemetry.families import Counter
 from frontend.telemetry.catalog import FrontendCatalog
 
 MAX_MODELS: Final = 256

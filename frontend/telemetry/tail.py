@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from prometheus_client import Gauge
-
 from epp.core.outcomes import HeaderPairs
 from epp.core.usage import Usage, find_usage
+from epp.telemetry.families import Gauge
 from frontend.http.api import Reply
 
 _MAX_READ_BYTES: Final = 64 * 1024

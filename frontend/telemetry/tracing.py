@@ -74,7 +74,7 @@ class OtelTracer:
             attributes={
                 "http.request.method": visit.request.method,
                 "url.path": visit.request.path,
-                "gen_ai.request.model": call.model,
+                "gen_ai.request.model": call.asked_model,
                 "request.id": call.request_id,
             },
         )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from frontend.config.model import ToleranceConfig
@@ -11,6 +12,7 @@ from frontend.http.api import Failure, Reply
 from frontend.pipeline.call import Call, Segment
 from frontend.pipeline.components import Components
 from frontend.pipeline.lost import WorkerLostError
+from frontend.routing.known import serving
 from frontend.tolerance.attempt import AttemptReply
 from frontend.tolerance.openai_stream import ContextWindow
 from frontend.tolerance.resumption import Resumption, resumption_of
@@ -39,6 +41,16 @@ class MigrationCounters(Protocol):
     def given_up(self, model: str, *, begun: bool, why: str) -> None:
         """A request stayed lost; ``why`` is one hyphenated word."""
         ...
+
+
+@dataclass(slots=True)
+class _Quest:
+    """One request's search for workers."""
+
+    strangers: frozenset[int]
+    """Workers that do not serve its model."""
+    begun: bool = False
+    """Some worker may have begun it, so that its client is owed the rest."""
 
 
 class NoCounters:
@@ -73,6 +85,7 @@ class Migration:
         self._max_seq_len = config.migration_max_seq_len
         self._search_s = config.queue_timeout_s
         self._snapshot = components.snapshot
+        self._health = components.health
         self._clock = components.clock
         self._window = window
         self._counters = counters or NoCounters()
@@ -88,14 +101,15 @@ class Migration:
     async def _handle(self, call: Call, reply: Reply) -> None:
         resumption = resumption_of(call, self._snapshot(), self._window)
         call.body = resumption.asking(call.body)
-        strangers = frozenset(call.excluded)
+        quest = _Quest(frozenset(call.excluded))
         attempt, left = AttemptReply(reply, resumption), self._limit
-        while (failure := await self._attempt(call, attempt, strangers)) is not None:
+        while (failure := await self._attempt(call, attempt, quest)) is not None:
             lost_s = self._clock()
+            quest.begun = quest.begun or not failure.unbegun
             if (owed := resumption.conclusion()) is not None:
                 _conclude(reply, owed)
                 return
-            if why := self._why_not(attempt, resumption, left):
+            if why := self._why_not(attempt, resumption, quest, left):
                 self._give_up(call, attempt, failure, why)
                 return
             left -= 1
@@ -103,50 +117,57 @@ class Migration:
             attempt = AttemptReply(reply, resumption, began=self._resumed(call, lost_s))
         attempt.settle()
 
-    async def _attempt(
-        self, call: Call, attempt: AttemptReply, strangers: frozenset[int]
-    ) -> WorkerLostError | None:
-        """How a worker was lost; None: it was not. ``strangers`` do not serve the model."""
+    async def _attempt(self, call: Call, attempt: AttemptReply, quest: _Quest) -> WorkerLostError | None:
+        """How a worker was lost; None: it was not."""
         deadline_s = self._clock() + self._search_s
         while True:
             try:
                 await self.next.handle(call, attempt)
             except WorkerLostError as error:
                 call.excluded.add(error.worker_id)
-                if not (error.unbegun and self._searches(call, deadline_s)):
+                if not (error.unbegun and self._searches(call, quest, deadline_s)):
                     return error
             except ApiError as error:
-                if not (_unfound(error) and self._searches(call, deadline_s)):
+                if not (_unfound(error) and self._searches(call, quest, deadline_s)):
                     raise
-                call.excluded &= strangers  # everybody has failed once: better any of them than none
+                call.excluded &= quest.strangers  # everybody has failed once: better any of them than none
                 await _wait(call, error)
             else:
                 return _broken(call, attempt)
 
-    def _searches(self, call: Call, deadline_s: float) -> bool:
+    def _searches(self, call: Call, quest: _Quest, deadline_s: float) -> bool:
         """Whether a request that had a worker goes on looking for the next one."""
-        return call.facts.migrations > 0 and self._clock() < deadline_s
+        return call.facts.migrations > 0 and self._clock() < deadline_s and not self._hopeless(quest)
+
+    def _hopeless(self, quest: _Quest) -> bool:
+        """Every worker has proved to be out of reach, and the client has lost nothing yet."""
+        if quest.begun or self._health.all_usable():
+            return False
+        ids = {endpoint.worker_id for endpoint in serving(self._snapshot())} - quest.strangers
+        return not any(map(self._health.usable, ids))
 
     def _move(
         self, call: Call, attempt: AttemptReply, resumption: Resumption, failure: WorkerLostError
     ) -> None:
         """Make ``call`` the request for what is missing."""
         call.facts.migrations += 1
-        self._counters.migrated(call.model, begun=attempt.started)
+        self._counters.migrated(call.asked_model, begun=attempt.started)
         _log.info("request %s goes on elsewhere: %s", call.request_id, failure.message)
         resumption.go_on(call)
 
     def _give_up(self, call: Call, attempt: AttemptReply, failure: ApiError, why: str) -> None:
         """End the request with what there is. Raises the failure, unless the worker's own answer tells it."""
-        self._counters.given_up(call.model, begun=attempt.started, why=why)
+        self._counters.given_up(call.asked_model, begun=attempt.started, why=why)
         _log.warning("request %s stays lost: %s", call.request_id, why)
         if not attempt.complete:
             raise failure
         attempt.settle()
 
-    def _why_not(self, attempt: AttemptReply, resumption: Resumption, left: int) -> str:
+    def _why_not(self, attempt: AttemptReply, resumption: Resumption, quest: _Quest, left: int) -> str:
         if not left:
             return "limit"
+        if self._hopeless(quest):
+            return "unreachable"
         if not attempt.replaceable:
             return "answer-begun"
         length = resumption.length_tokens
@@ -155,7 +176,7 @@ class Migration:
         return resumption.why_not()
 
     def _resumed(self, call: Call, lost_s: float) -> Callable[[], None]:
-        return lambda: self._counters.resumed(call.model, self._clock() - lost_s)
+        return lambda: self._counters.resumed(call.asked_model, self._clock() - lost_s)
 
 
 def _conclude(reply: Reply, owed: bytes) -> None:

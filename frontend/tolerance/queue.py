@@ -135,10 +135,10 @@ class WaitingQueue:
         if begun or stay.waiter is not None:
             self._line.enter_again(waiter)
         elif full := self._line.enter(waiter):
-            self._counters.turned_away(call.model, full)
+            self._counters.turned_away(call.asked_model, full)
             raise self._busy()
         stay.waiter, stay.in_line, stay.entered_s = waiter, True, self._clock()
-        self._counters.waiting(call.model, 1, waiter.prompt_tokens)
+        self._counters.waiting(call.asked_model, 1, waiter.prompt_tokens)
 
     def _waiter(self, call: Call) -> Waiter:
         hints = call.nvext.routing.agent_hints
@@ -181,7 +181,7 @@ class WaitingQueue:
             return
         stay.in_line = False
         self._line.leave(stay.waiter)
-        self._counters.waiting(stay.call.model, -1, -stay.waiter.prompt_tokens)
+        self._counters.waiting(stay.call.asked_model, -1, -stay.waiter.prompt_tokens)
         self._stop_trying(stay.waiter)
 
     def _stop_trying(self, waiter: Waiter) -> None:

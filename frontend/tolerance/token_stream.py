@@ -45,6 +45,8 @@ class TokenStream:
         except WireError:
             self.failed = True
             return b""
+        if read.refused and not self._generated:
+            return event(data)  # another worker would say the same
         if read.error is not None or any(delta.finish_reason == "abort" for delta in read.deltas):
             self.failed = True
             return b""

@@ -13,6 +13,7 @@ _BENCHES = {
     "frontend": "tests.bench.frontend",
     "segments": "tests.bench.segments",
     "idle": "tests.bench.idle",
+    "pods": "tests.bench.pods",
     "tokenize": "tests.bench.tokenize",
     "policy": "tests.bench.policy",
     "embedding": "tests.bench.embedding",

@@ -158,7 +158,8 @@ def _threaded_rate(work: Callable[[int], object], threads: int) -> float:
 
 
 def _time_threads(length: int) -> None:
-    """Threads in the core run side by side; what is Python around it does not."""
+    """Threads with long questions run side by side in the core, what is Python around it does not; those with
+    short ones take turns."""
     prompt = _tokens(length)
     router = _fleet(NativeRouter(RouterOptions()), prompt, _WORKERS)
     name = f"select_{length}_tokens_{_WORKERS}_workers_python"
@@ -187,7 +188,7 @@ def _run_python() -> None:
     for label, make, batches in (("python", native, 500), ("reference", reference, 50)):
         _time_apply(label, make(), batches)
         _time_payload(label, make(), batches)
-    for length in (8192, 32_768):
+    for length in (512, 8192, 32_768):
         _time_threads(length)
 
 

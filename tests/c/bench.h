@@ -153,7 +153,8 @@ static inline epp_router *new_fleet(uint32_t workers, const uint32_t *tokens, si
 static inline void select_once(epp_router *router, epp_request *request, const uint32_t *tokens, size_t n) {
     epp_selection chosen;
     request->seed++;
-    must(epp_router_select(router, request, tokens, n, NULL, 0, NULL, 0, &chosen, NULL, 0, NULL));
+    must((request->booking ? epp_select_and_reserve : epp_select_worker)(router, request, tokens, n, NULL, 0,
+                                                                         NULL, 0, &chosen, NULL, 0, NULL));
 }
 
 #endif

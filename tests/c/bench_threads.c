@@ -93,6 +93,26 @@ static void *dump(void *argument) {
     return NULL;
 }
 
+/** A worker fills up and is removed, again and again. */
+static void *come_and_go(void *argument) {
+    actor *me = argument;
+    (void)pthread_barrier_wait(&me->on->start);
+    while (!atomic_load_explicit(&me->on->stop, memory_order_relaxed)) {
+        size_t dropped = 0;
+        epp_worker worker;
+        epp_worker_init(&worker);
+        worker.worker_id = WORKERS + 2;
+        worker.block_tokens = BLOCK_TOKENS;
+        must(epp_router_upsert_worker(me->on->router, &worker, NULL, 0, NULL, 0, &dropped));
+        for (size_t i = 0; i < me->on->made.n_events; i += 4)
+            apply(me->on->router, WORKERS + 2, &me->on->made, i, 4);
+        const double since_s = wall_s();
+        must(epp_router_remove_worker(me->on->router, WORKERS + 2, NULL, 0, &dropped));
+        sample(me, since_s);
+    }
+    return NULL;
+}
+
 typedef void *(*part)(void *);
 
 /** Let actors play their parts for a while; returns the seconds that took. */
@@ -191,6 +211,7 @@ int main(void) {
     bench_beside(&on, "select_alone", NULL, NULL);
     bench_beside(&on, "select_beside_events", report, "apply_beside_select");
     bench_beside(&on, "select_beside_dump", dump, NULL);
+    bench_beside(&on, "select_beside_removals", come_and_go, NULL);
     epp_router_free(on.router);
     drop_traffic(&on.made);
     free(tokens);

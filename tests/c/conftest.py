@@ -1,4 +1,4 @@
-"""Builds the C tests once per sanitizer; needs a C compiler, as building the core does."""
+"""Builds the C tests once per sanitizer, and for arm64; needs a C compiler, as building the core does."""
 
 import os
 import shutil
@@ -50,6 +50,28 @@ def _has_sanitizer(name: str, folder: Path) -> bool:
         compiled.returncode == 0
         and subprocess.run([str(binary)], capture_output=True, check=False).returncode == 0
     )
+
+
+@pytest.fixture(scope="session")
+def on_arm64() -> Callable[[str], list[str]]:
+    """The command line of a C test as arm64 code; skips where the compiler or the emulator is missing."""
+    compiler = shutil.which("aarch64-linux-gnu-gcc")
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if not compiler or not emulator or not shutil.which("ninja", path=PATH):
+        pytest.skip("no arm64 cross compiler and emulator (gcc-aarch64-linux-gnu, qemu-user-static)")
+    folder = ROOT / "build" / "test-arm64"
+    target = [
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        f"-DCMAKE_C_COMPILER={compiler}",
+    ]
+    linked = [
+        "-DEPP_TESTS=ON",
+        "-DCMAKE_EXE_LINKER_FLAGS=-static",
+    ]  # runs without the other machine's libraries
+    _cmake("-S", "cabi", "-B", str(folder), "-G", "Ninja", *target, *linked)
+    _cmake("--build", str(folder))
+    return lambda name: [emulator, str(folder / "tests" / name)]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@
 
 #include "epp.h"
 
-enum { BS = 4, BLOCKS = 24, ANY_BYTES = 1 << 16 };
+enum { BS = 4, BLOCKS = 24, MANY = 200, ANY_BYTES = 1 << 16 };
 
 typedef struct failing {
     long countdown; /* allocations until one fails; negative: none does */
@@ -39,7 +39,7 @@ static void *resize(void *state, void *block, size_t old_bytes, size_t new_bytes
 
 /* --- the history ----------------------------------------------------------------------------------- */
 
-static uint32_t tokens[BS * BLOCKS];
+static uint32_t tokens[BS * BLOCKS], many_tokens[BS * MANY];
 static uint64_t names[3][BLOCKS];
 
 static epp_status add_worker(epp_router *router, uint64_t id, uint32_t dp_size, uint32_t has_events) {
@@ -84,6 +84,44 @@ static epp_status store_2(epp_router *router) { return store(router, 2, 0, 1337,
 static epp_status store_alias(epp_router *router) { return store(router, 2, 1, 1337, EPP_TIER_DISK); }
 static epp_status store_images(epp_router *router) { return store(router, 1, 2, 9, EPP_TIER_DEVICE); }
 
+/** So many that tables which others read must grow. */
+static epp_status store_many(epp_router *router, uint64_t worker, uint64_t seed) {
+    epp_report report;
+    epp_prefill_done done[8];
+    epp_decode_progress decode[8];
+    size_t n_done = 0, n_decode = 0;
+    uint64_t many[MANY];
+    const epp_event event = {.block_tokens = BS, .namespace_seed = seed, .n_blocks = MANY};
+    for (uint64_t i = 0; i < MANY; i++) many[i] = 100000 * seed + i;
+    return epp_router_apply(router, worker, 0, 2.0, &event, 1, many, MANY, many_tokens, BS * MANY, NULL, 0,
+                            NULL, 0, &report, done, 8, &n_done, decode, 8, &n_decode);
+}
+
+static epp_status many_2(epp_router *router) { return store_many(router, 2, 5); }
+static epp_status many_1(epp_router *router) { return store_many(router, 1, 5); }
+static epp_status more_2(epp_router *router) { return store_many(router, 2, 6); }
+static epp_status more_1(epp_router *router) { return store_many(router, 1, 6); }
+
+static epp_status resize_1(epp_router *router) {
+    uint64_t dropped[8];
+    size_t n = 0;
+    epp_worker worker;
+    epp_worker_init(&worker);
+    worker.worker_id = 1;
+    worker.block_tokens = 2 * BS;
+    return epp_router_upsert_worker(router, &worker, NULL, 0, dropped, 8, &n);
+}
+
+static epp_status drop_2(epp_router *router) {
+    size_t n = 0;
+    return epp_router_drop_blocks(router, 2, 0, &n);
+}
+
+static epp_status load_sample(epp_router *router) {
+    const epp_load_sample sample = {.waiting_requests = 1, .kv_usage = 0.5};
+    return epp_router_set_load(router, 1, 0, &sample);
+}
+
 static epp_status select_on(epp_router *router, uint64_t pin, uint64_t booking, uint32_t policy) {
     epp_request request;
     epp_selection chosen;
@@ -97,14 +135,46 @@ static epp_status select_on(epp_router *router, uint64_t pin, uint64_t booking, 
     request.now_s = 1.0;
     request.lease_s = 5.0;
     request.expected_output_tokens = 64;
-    return epp_router_select(router, &request, tokens, BS * BLOCKS, NULL, 0, NULL, 0, &chosen, terms, 256,
-                             &n);
+    return (request.booking ? epp_select_and_reserve : epp_select_worker)(
+        router, &request, tokens, BS * BLOCKS, NULL, 0, NULL, 0, &chosen, terms, 256, &n);
 }
 
 static epp_status book_1(epp_router *router) { return select_on(router, 1, 11, EPP_POLICY_KV); }
 static epp_status book_2(epp_router *router) { return select_on(router, 2, 12, EPP_POLICY_TTFT); }
 static epp_status book_3(epp_router *router) { return select_on(router, 3, 13, EPP_POLICY_TTFT); }
 static epp_status ask(epp_router *router) { return select_on(router, 2, 0, EPP_POLICY_KV); }
+
+static epp_status ask_far(epp_router *router) {
+    epp_request request;
+    epp_selection chosen;
+    const uint64_t candidates[] = {1, 2, 3};
+    const epp_taint taint = {.name = 1, .weight = 0.5};
+    epp_request_init(&request);
+    request.flags |= EPP_REQUEST_CANDIDATES;
+    request.temperature = 0.5;
+    return epp_select_worker(router, &request, many_tokens, BS * MANY, candidates, 3, &taint, 1, &chosen,
+                             NULL, 0, NULL);
+}
+
+static epp_status measure(epp_router *router) {
+    epp_request request;
+    epp_terms terms[256];
+    size_t n = 0;
+    epp_request_init(&request);
+    return epp_router_measure(router, &request, many_tokens, BS * MANY, NULL, 0, NULL, 0, terms, 256, &n);
+}
+
+static epp_status prefilled(epp_router *router) {
+    uint32_t was_running = 0;
+    epp_prefill_done done;
+    return epp_router_prefill_complete(router, 13, 2.0, &was_running, &done);
+}
+
+static epp_status renew(epp_router *router) { return epp_router_renew(router, 13, 2.0); }
+
+static epp_status book_4(epp_router *router) { return select_on(router, 3, 14, EPP_POLICY_KV); }
+
+static epp_status end_4(epp_router *router) { return epp_router_end_booking(router, 14); }
 
 static epp_status output(epp_router *router) { return epp_router_output_block(router, 13, 0.5); }
 
@@ -159,10 +229,12 @@ static epp_status expire(epp_router *router) {
 
 typedef epp_status (*call)(epp_router *);
 
-static const call HISTORY[] = {upsert_1, upsert_2,    upsert_3,     book_1,    store_1,  store_1,
-                               store_2,  store_alias, store_images, book_2,    book_3,   ask,
-                               output,   grow_2,      dump,         silence_1, shrink_2, payload,
-                               remove_2, upsert_2,    load,         expire};
+static const call HISTORY[] = {
+    upsert_1, upsert_2, upsert_3, book_1,    store_1,  store_1, store_2, store_alias, store_images, book_2,
+    book_3,   ask,      output,   prefilled, renew,    book_4,  end_4,   load_sample, grow_2,       many_2,
+    many_1,   more_2,   more_1,   ask_far,   measure,  drop_2,  dump,    store_2,     dump,         silence_1,
+    shrink_2, payload,  resize_1, remove_2,  upsert_2, load,    expire,
+};
 
 enum { CALLS = sizeof HISTORY / sizeof *HISTORY };
 
@@ -210,6 +282,7 @@ static int try_failure(int which, long n) {
 
 int main(void) {
     for (uint32_t i = 0; i < BS * BLOCKS; i++) tokens[i] = i;
+    for (uint32_t i = 0; i < BS * MANY; i++) many_tokens[i] = 7 * i;
     for (uint64_t i = 0; i < BLOCKS; i++)
         for (uint64_t j = 0; j < 3; j++) names[j][i] = 100 * (j + 1) + i;
     failing none = {.countdown = 0};

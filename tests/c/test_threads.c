@@ -14,12 +14,14 @@ enum {
     BLOCKS = 16,
     TOKENS = BS * BLOCKS,
     ROWS = 4 * WORKERS,
-    SNAPSHOT_BYTES = 1 << 16
+    MANY = 1024, /* blocks that do not go in one part */
+    SNAPSHOT_BYTES = 1 << 18
 };
 
 static epp_router *router;
 static long rounds = 200;
 static uint32_t tokens[TOKENS];
+static uint32_t many_tokens[BS * MANY];
 
 /** One thread: what it does each round. */
 typedef struct member {
@@ -86,6 +88,93 @@ static void report(uint64_t thread, uint64_t round) {
                                       done, 64, &n_done, decode, 64, &n_decode));
 }
 
+/* --- a worker that gains and loses many blocks ----------------------------------------------------- */
+
+static void store_many(uint64_t worker) {
+    epp_report told;
+    epp_prefill_done done[64];
+    epp_decode_progress decode[64];
+    size_t n_done = 0, n_decode = 0;
+    uint64_t names[MANY];
+    for (uint64_t i = 0; i < MANY; i++) names[i] = 100000 * worker + i;
+    const epp_event event = {
+        .block_tokens = BS, .namespace_seed = epp_namespace_seed(NULL, 0, NULL, 0), .n_blocks = MANY};
+    must(epp_router_apply(router, worker, 0, 0.0, &event, 1, names, MANY, many_tokens, BS * MANY, NULL, 0,
+                          NULL, 0, &told, done, 64, &n_done, decode, 64, &n_decode));
+}
+
+static void clear(uint64_t worker) {
+    epp_report told;
+    epp_prefill_done done[64];
+    epp_decode_progress decode[64];
+    size_t n_done = 0, n_decode = 0;
+    const epp_event event = {.kind = EPP_EVENT_CLEARED};
+    must(epp_router_apply(router, worker, 0, 0.0, &event, 1, NULL, 0, NULL, 0, NULL, 0, NULL, 0, &told, done,
+                          64, &n_done, decode, 64, &n_decode));
+}
+
+static uint64_t held_by(uint64_t worker) {
+    epp_rank_load loads[ROWS];
+    size_t n = 0;
+    must(epp_router_loads(router, loads, ROWS, &n));
+    for (size_t i = 0; i < n; i++)
+        if (loads[i].worker_id == worker && loads[i].rank == 0) return loads[i].resident_blocks;
+    return 0;
+}
+
+/** Lose everything in one of the ways there are. */
+static void lose(uint64_t worker, uint64_t way) {
+    uint64_t dropped[64];
+    size_t n = 0;
+    if (way == 0) clear(worker);
+    if (way == 1) must(epp_router_remove_worker(router, worker, dropped, 64, &n));
+    if (way == 2) must(epp_router_drop_blocks(router, worker, 0, &n));
+    if (way == 3) put_worker(worker, 1, 1, BS / 2);
+    put_worker(worker, 1, 1, BS);
+}
+
+/** Snapshots of routers that know one worker and its many blocks. */
+enum { KNOWN = 3, FIRST_KNOWN = 100 };
+static uint8_t known[KNOWN][SNAPSHOT_BYTES];
+static size_t known_bytes[KNOWN];
+
+static void make_snapshot(uint64_t which) {
+    const uint64_t worker = FIRST_KNOWN + which;
+    must(epp_router_new(NULL, &router));
+    put_worker(worker, 1, 1, BS);
+    store_many(worker);
+    must(epp_router_dump(router, 0.0, known[which], SNAPSHOT_BYTES, &known_bytes[which]));
+    epp_router_free(router);
+}
+
+/** Blocks that come by events or a snapshot are there at once, and gone at once; nobody else touches this worker. */
+static void churn(uint64_t thread, uint64_t round) {
+    const uint64_t which = thread % 2, worker = FIRST_KNOWN + which;
+    epp_load_report loaded;
+    if (round % 16) return;
+    put_worker(worker, 1, 1, BS);
+    store_many(worker);
+    check(held_by(worker) == MANY, "stored blocks are missing");
+    lose(worker, round / 16 % 4);
+    check(held_by(worker) == 0, "lost blocks are there");
+    must(epp_router_load(router, 0.0, known[which], known_bytes[which], &loaded));
+    check(loaded.stored_pairs == MANY && held_by(worker) == MANY, "loaded blocks are missing");
+    lose(worker, (round / 16 + 1) % 4);
+    check(held_by(worker) == 0, "lost blocks are there");
+}
+
+/** Two threads take the same worker from each other. */
+static void quarrel(uint64_t thread, uint64_t round) {
+    const uint64_t which = KNOWN - 1, worker = FIRST_KNOWN + which;
+    epp_load_report loaded;
+    if (round % 16) return;
+    put_worker(worker, 1, 1, BS);
+    must(epp_router_load(router, 0.0, known[which], known_bytes[which], &loaded));
+    check(loaded.stored_pairs + loaded.skipped_pairs == MANY, "a load lost count");
+    store_many(worker);
+    lose(worker, (round / 16 + thread) % 4);
+}
+
 /* --- selectors ------------------------------------------------------------------------------------- */
 
 static epp_request request_of(uint64_t thread, uint64_t round) {
@@ -107,7 +196,8 @@ static void book(uint64_t thread, uint64_t round) {
     uint32_t running = 0;
     size_t n = 0;
     request.booking = booking;
-    must(epp_router_select(router, &request, tokens, TOKENS, NULL, 0, NULL, 0, &chosen, terms, ROWS, &n));
+    must(
+        epp_select_and_reserve(router, &request, tokens, TOKENS, NULL, 0, NULL, 0, &chosen, terms, ROWS, &n));
     check(n >= WORKERS - 1 && chosen.prompt_tokens == TOKENS, "a choice is not whole");
     const epp_status left = epp_router_prefill_complete(router, booking, request.now_s, &running, &done);
     if (left == EPP_E_UNKNOWN) return; /* its worker was removed */
@@ -122,7 +212,7 @@ static void ask(uint64_t thread, uint64_t round) {
     epp_terms terms[ROWS];
     size_t n = 0;
     const epp_taint taint = {.name = 1, .weight = 1.0};
-    must(epp_router_select(router, &request, tokens, TOKENS, NULL, 0, &taint, 1, &chosen, NULL, 0, NULL));
+    must(epp_select_worker(router, &request, tokens, TOKENS, NULL, 0, &taint, 1, &chosen, NULL, 0, NULL));
     must(epp_router_measure(router, &request, tokens, TOKENS, NULL, 0, NULL, 0, terms, ROWS, &n));
     check(n >= WORKERS - 1, "rows are missing");
     for (size_t i = 0; i < n; i++)
@@ -168,13 +258,16 @@ static void *play(void *argument) {
 }
 
 int main(int argc, char **argv) {
-    member members[] = {{book, 0},   {book, 1},   {ask, 2},  {ask, 3}, {report, 4},
-                        {report, 5}, {change, 6}, {look, 7}, {look, 8}};
+    member members[] = {{book, 0},   {book, 1},     {ask, 2},     {ask, 3},  {report, 4},
+                        {report, 5}, {change, 6},   {look, 7},    {look, 8}, {churn, 9},
+                        {churn, 10}, {quarrel, 11}, {quarrel, 12}};
     enum { MEMBERS = sizeof members / sizeof *members };
     pthread_t threads[MEMBERS];
     epp_stats stats;
     if (argc > 1) rounds = strtol(argv[1], NULL, 10);
     for (uint32_t i = 0; i < TOKENS; i++) tokens[i] = i;
+    for (uint32_t i = 0; i < BS * MANY; i++) many_tokens[i] = i / 2;
+    for (uint64_t which = 0; which < KNOWN; which++) make_snapshot(which);
     must(epp_router_new(NULL, &router));
     for (uint64_t id = 1; id <= WORKERS; id++) put_worker(id, 1, 1, BS);
     for (size_t i = 0; i < MEMBERS; i++)

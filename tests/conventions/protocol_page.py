@@ -6,7 +6,7 @@ Run ``python -m tests.conventions.protocol_page`` after changing a table.
 from pathlib import Path
 
 from epp.core.exchange_states import REQUEST_TABLE, RESPONSE_TABLE, Signal, State
-from epp.core.headers import CLIENT_PINS, GATEWAY_ONLY
+from epp.core.headers import CLIENT_WORDS, GATEWAY_ONLY, STEERING, STEERING_FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -50,7 +50,11 @@ def response_diagram() -> str:
 def header_names() -> str:
     """Header names hidden from the engine and removed from requests."""
     lines = [f"- `{name}` (always)" for name in sorted(GATEWAY_ONLY)]
-    return "\n".join(lines + [f"- `{name}`" for name in sorted(CLIENT_PINS)])
+    lines += [f"- `{name}`" for name in sorted(STEERING)]
+    for family in STEERING_FAMILIES:
+        kept = [f"`{name}`" for name in sorted(CLIENT_WORDS) if name.startswith(family)]
+        lines.append(f"- `{family}*`" + (f", but for {', '.join(kept)}" if kept else ""))
+    return "\n".join(lines)
 
 
 PARTS = {

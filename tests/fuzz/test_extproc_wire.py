@@ -14,7 +14,9 @@ from epp.core.events import (
     AnswerBody,
     AnswerHeaders,
     AnswerTrailers,
+    BodyMode,
     Immediate,
+    Modes,
     Pick,
     PickReturned,
     RequestBody,
@@ -39,16 +41,19 @@ steerings = st.builds(
     st.dictionaries(text, text, max_size=3).map(lambda d: tuple(d.items())),
 )
 sides = st.sampled_from(Side)
+modes = st.builds(Modes, st.sampled_from(BodyMode), st.sampled_from(BodyMode))
 bodies = st.one_of(st.binary(max_size=400), st.sampled_from([62_000, 20_000]).map(bytes))
 answers = st.one_of(
     st.builds(AnswerHeaders, sides, st.none() | steerings, st.just(())),
-    st.builds(AnswerHeaders, st.just(Side.RESPONSE), st.none(), pairs),
+    st.builds(AnswerHeaders, st.just(Side.RESPONSE), st.none(), pairs, st.booleans(), st.none() | modes),
     st.builds(AnswerBody, sides, st.none() | steerings, st.none() | bodies),
+    st.builds(AnswerBody, sides, st.none(), bodies, st.booleans()),
     st.builds(StreamBody, sides, bodies, st.booleans()),
     st.builds(AnswerTrailers, sides, st.none() | steerings),
     st.builds(Immediate, st.integers(400, 599), pairs, bodies, st.just("too-large")),
 )
 OVERWRITE_OR_ADD = 2
+SEND = 1
 
 
 def set_in(mutation: Any, pairs: Iterable[tuple[str, str]]) -> None:
@@ -93,6 +98,16 @@ def expected(answer: Answer) -> Any:
         part.response.body_mutation.body = answer.replacement
     if isinstance(answer, AnswerHeaders) and answer.set_headers:
         set_in(part.response.header_mutation, answer.set_headers)
+    if isinstance(answer, AnswerHeaders | AnswerBody) and answer.drops_length:
+        part.response.header_mutation.remove_headers.append("content-length")
+    if isinstance(answer, AnswerHeaders) and answer.asks_bodies is not None:
+        wish = response.mode_override
+        wish.request_body_mode, wish.response_body_mode = (
+            answer.asks_bodies.request,
+            answer.asks_bodies.response,
+        )
+        wish.request_header_mode = wish.response_header_mode = SEND
+        wish.request_trailer_mode = wish.response_trailer_mode = SEND
     return response
 
 

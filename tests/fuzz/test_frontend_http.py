@@ -91,7 +91,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """On a loop of its own, by hand: a runner would be slower than the test."""
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(asyncio.wait_for(work, 10))
+        loop.run_until_complete(asyncio.wait_for(work, 60))
     finally:
         loop.close()
 

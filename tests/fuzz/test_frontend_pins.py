@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from epp.core.requests import NvExt
 from frontend.body import Body
+from frontend.config.model import DisaggConfig
 from frontend.errors import ApiError
 from frontend.nvext import NvExtRequest
 from frontend.pipeline.call import Call, Route
@@ -44,7 +45,7 @@ PARTS = components(*PAIRS, worker(5, dp_size=3))
 def found(request: Call) -> Route | None:
     """None: refused, and the request was blamed."""
     try:
-        return asyncio.run(DirectRouter(PARTS, split=True).route(request))
+        return asyncio.run(DirectRouter(PARTS, DisaggConfig()).route(request))
     except ApiError as refused:
         if refused.status != 400:
             raise

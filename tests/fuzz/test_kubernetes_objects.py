@@ -20,6 +20,14 @@ from epp.wire.kubernetes.api import (
     selector_text,
     version_in,
 )
+from epp.wire.kubernetes.execplugin import (
+    EXTENSION,
+    VERSIONS,
+    PluginError,
+    exec_info,
+    read_credential,
+    read_plugin,
+)
 from epp.wire.kubernetes.kubeconfig import KubeconfigError, parse_kubeconfig
 from epp.wire.kubernetes.objectives import read_objective, read_rewrite, rewrites_of
 from epp.wire.kubernetes.pods import read_pod, workers_of
@@ -29,8 +37,11 @@ WORDS = """metadata name namespace labels annotations resourceVersion continue i
 status containers ports containerPort podIP podIPs ip conditions phase deletionTimestamp selector matchLabels
 targetPorts number targetPortNumber poolRef priority rules matches model value
 targets modelRewrite weight message reason code current-context contexts context clusters cluster
-users user server certificate-authority-data token""".split()  # noqa: SIM905 -- they read best as words
-VALUES = ["Ready", "True", "ADDED", "ERROR", "10.0.0.1", "fd00::1", "kv-events", "https://a", "65535", "-1"]
+users user server certificate-authority-data token exec apiVersion command args env interactiveMode
+provideClusterInfo extensions extension kind clientCertificateData clientKeyData
+expirationTimestamp""".split()  # noqa: SIM905 -- they read best as words
+VALUES = [VERSIONS[0], EXTENSION, "ExecCredential", "Never", "2026-01-01T00:00:00Z"]
+VALUES += ["Ready", "True", "ADDED", "ERROR", "10.0.0.1", "fd00::1", "kv-events", "https://a", "65535", "-1"]
 KEYS = [
     *(
         "epp/role",
@@ -67,10 +78,11 @@ def read(body: bytes) -> None:
         lambda: read_objective(body),
         lambda: rewrites_of([read_rewrite(body)]),
         lambda: parse_kubeconfig(body),
+        lambda: read_credential(body, VERSIONS[0]),
     )
     read_status(body)
     for reader in readers:
-        with suppress(ApiFormatError, KubeconfigError):
+        with suppress(ApiFormatError, KubeconfigError, PluginError):
             reader()
 
 
@@ -82,6 +94,23 @@ def test_any_bytes(body: bytes) -> None:
 @given(trees)
 def test_any_tree_of_known_words(tree: Any) -> None:
     read(json.dumps(tree).encode())
+
+
+entries = st.dictionaries(st.sampled_from(["args", "env", "installHint"]), trees)
+
+
+@given(entries, trees)
+def test_any_plugin_is_refused_or_can_be_told_of_its_cluster(entry: dict[str, Any], told: Any) -> None:
+    fixed = {"apiVersion": VERSIONS[1], "command": "c", "provideClusterInfo": True}
+    cluster = {"extensions": [{"name": EXTENSION, "extension": told}]}
+    try:
+        plugin = read_plugin({"exec": {**entry, **fixed}}, cluster)
+    except PluginError:
+        return
+    assert plugin is not None
+    said = json.loads(exec_info(plugin, "QQ=="))
+    assert said["spec"]["cluster"]["certificate-authority-data"] == "QQ=="
+    assert all("\0" not in text for pair in plugin.env for text in pair)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), hints, st.sampled_from(VALUES), st.booleans()), max_size=6))

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from epp.testing.kubeapi.build import custom_resources, find_go
+from epp.testing.kubeapi.build import custom_resources
+from epp.testing.kubeapi.gobuild import GoError, find_go, run_go
 from tests.integration.go import conftest as toolchain
 
 KUSTOMIZE = "v5.7.1"
 _BUILD_S = 540.0
-_RUN_S = 60.0
+_RUN_S = 100.0
 _GATEWAY_API = ("sigs.k8s.io/gateway-api", "v1.4.1", "config/crd/standard")
 _ENVOY_GATEWAY = (
     "github.com/envoyproxy/gateway",
@@ -89,24 +90,24 @@ def definitions(folder: Path) -> list[Path]:
     return found
 
 
+def fetch_definitions() -> None:
+    """Everything :func:`definitions` reads."""
+    for module, version, _ in (_GATEWAY_API, _ENVOY_GATEWAY, _PROMETHEUS, _ISTIO):
+        _module(module, version)
+
+
 def _module(module: str, version: str) -> Path:
     return Path(json.loads(_go("mod", "download", "-json", f"{module}@{version}"))["Dir"])
 
 
-def _go(*arguments: str, **more: str) -> str:
-    environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off", **more}
-    done = subprocess.run(
-        [go(), *arguments],
-        cwd=_cache(),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=_BUILD_S,
-        check=False,
-    )
-    if done.returncode:
-        missing(f"go {' '.join(arguments)}: {done.stderr[-500:]}")
-    return done.stdout
+def _go(*arguments: str, **more: str) -> bytes:
+    go()
+    environment = {"GOTOOLCHAIN": "local", "GOWORK": "off", **more}
+    try:
+        return run_go(arguments, _cache(), _BUILD_S, environment)
+    except GoError as error:
+        missing(str(error))
+        raise
 
 
 def _cache() -> Path:

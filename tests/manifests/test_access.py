@@ -15,7 +15,7 @@ from tests.manifests.conftest import TOKENS
 from tests.manifests.test_apiserver import collection
 
 pytestmark = pytest.mark.usefixtures("shipped")
-_DEADLINE_S = 30.0
+_DEADLINE_S = 60.0
 _KINDS = ("Role", "RoleBinding")
 
 

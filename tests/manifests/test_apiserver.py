@@ -5,8 +5,8 @@ import pytest
 from epp.testing.kubeapi.server import ApiError, ApiServer
 from tests.manifests.built import PICKERS, SETS, Object, objects, one
 
-_UNKNOWN = {"healthcheckpolicies", "gcpbackendpolicies"}
-"""Of GKE, whose definitions are not published where tests could have them."""
+_UNKNOWN = {"healthcheckpolicies", "gcpbackendpolicies", "snippetspolicies"}
+"""Of GKE and of NGINX Gateway Fabric, whose definitions are not published where tests could have them."""
 _PLURALS = {"Gateway": "gateways", "GatewayClass": "gatewayclasses"}
 
 

@@ -36,7 +36,7 @@ _TYPED = (
 @_FILES
 def test_envoy_takes_it(file: Path) -> None:
     argv = [find_envoy(), "--mode", "validate", "--config-path", str(file)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -95,7 +95,7 @@ async def test_serves(file: Path, tmp_path: Path, servers: tuple[EchoBackend, Ec
 
 async def _ask(port: int, misleading: str, *, http2: bool) -> httpx.Response:
     """What a client gets who says himself where to go."""
-    async with httpx.AsyncClient(http1=not http2, http2=http2) as client:
+    async with httpx.AsyncClient(http1=not http2, http2=http2, timeout=60) as client:
         return await client.post(
             f"http://127.0.0.1:{port}/v1/completions",
             json={"model": "m", "prompt": "hello"},
@@ -104,7 +104,7 @@ async def _ask(port: int, misleading: str, *, http2: bool) -> httpx.Response:
 
 
 async def _finds_the_picker(envoy: EnvoyProcess) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await envoy.stat("cluster.pickers.membership_healthy") == 0:
             await asyncio.sleep(0.02)
 

@@ -36,7 +36,7 @@ def _named(requirements: list[str]) -> set[str]:
 
 def test_hadolint() -> None:
     argv = [str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout
 
 

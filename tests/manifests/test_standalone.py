@@ -43,7 +43,7 @@ async def test_a_request_reaches_a_pod(api_server: ApiServer, tmp_path: Path) ->
     async with EchoBackend() as worker, _picker(api_server, tmp_path, worker.port) as picker:
         options = replace(BESIDE, pickers=[picker.ready["grpc_port"]], listen=_ANYWHERE, admin=_ANYWHERE)
         pages = f"http://127.0.0.1:{picker.ready['metrics_port']}"
-        async with EnvoyProcess(options) as envoy, httpx.AsyncClient() as client:
+        async with EnvoyProcess(options) as envoy, httpx.AsyncClient(timeout=60) as client:
             await _ready(client, f"{pages}/readyz")
             body = {"model": "Qwen/Qwen3-0.6B", "prompt": "hello"}
             answer = await client.post(f"http://127.0.0.1:{envoy.port}/v1/completions", json=body)
@@ -52,7 +52,7 @@ async def test_a_request_reaches_a_pod(api_server: ApiServer, tmp_path: Path) ->
 
 
 async def _ready(client: httpx.AsyncClient, page: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await client.get(page)).status_code != 200:
             await asyncio.sleep(0.02)
 

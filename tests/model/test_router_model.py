@@ -1,7 +1,6 @@
 """Random histories: every router against a naive model, and all routers against each other."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hypothesis import settings
@@ -15,6 +14,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec.structs import replace
 
 from epp.core.endpoints import Role, WorkerRank
 from epp.core.router import (

@@ -54,7 +54,8 @@ int main(void) {
     request.now_s = 2.0;
     request.booking = 7;
     epp_selection chosen;
-    must(epp_router_select(router, &request, tokens, PROMPT_TOKENS, NULL, 0, NULL, 0, &chosen, NULL, 0, NULL),
+    must(epp_select_and_reserve(router, &request, tokens, PROMPT_TOKENS, NULL, 0, NULL, 0, &chosen, NULL, 0,
+                                NULL),
          "select");
     printf("%s worker, %llu of %llu prompt tokens cached\n", chosen.worker_id == second ? "second" : "first",
            (unsigned long long)chosen.cached_tokens, (unsigned long long)chosen.prompt_tokens);

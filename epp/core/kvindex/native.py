@@ -10,7 +10,7 @@ from typing import cast, overload
 
 import cabi
 from cabi import records
-from cabi.status import BoundError
+from cabi.status import ArgumentError, BoundError
 from cabi.status import DuplicateBookingError as CoreDuplicateBookingError
 from cabi.status import UnknownBookingError as CoreUnknownBookingError
 from epp.core.endpoints import Role, WorkerRank
@@ -20,8 +20,11 @@ from epp.core.router import (
     BlocksCleared,
     BlocksRemoved,
     BlocksStored,
+    BusyLimits,
     CandidateTerms,
     CapacityError,
+    CostParams,
+    DisaggRule,
     DuplicateBookingError,
     KvEvent,
     LoadSample,
@@ -60,6 +63,7 @@ _KV_REUSE = int(cabi.Ask.KV_REUSE)
 _TRACK_PREFILL = int(cabi.Ask.TRACK_PREFILL)
 _DISAGG = int(cabi.Ask.DISAGG)
 _EXPLAIN = int(cabi.Ask.EXPLAIN)
+_NOBODY = (0, -1)
 _NO_NAMESPACE = cabi.namespace_seed()
 _PHASES = (Phase.AGGREGATED, Phase.PREFILL, Phase.DECODE)
 _REFUSALS = {
@@ -85,6 +89,7 @@ class NativeRouter:
                 default_block_tokens=options.default_block_tokens,
             )
         )
+        self._last_rules: tuple[CostParams, DisaggRule, BusyLimits, cabi.Rules] | None = None
 
     # --- workers -------------------------------------------------------------------------------------
 
@@ -143,9 +148,11 @@ class NativeRouter:
 
     def select(self, request: SelectRequest) -> Selection | NoChoice:
         """Choose, and book if asked."""
-        check_request(request)
         try:
-            chosen = self._core.select(_question(request), explain=request.explain)
+            chosen = self._core.select(self._question(request), explain=request.explain)
+        except ArgumentError:
+            check_request(request)  # says in words what is wrong
+            raise
         except CoreDuplicateBookingError as error:
             raise DuplicateBookingError(f"booking {request.booking} exists already") from error
         except BoundError as error:
@@ -154,8 +161,11 @@ class NativeRouter:
 
     def measure(self, request: SelectRequest) -> tuple[CandidateTerms, ...]:
         """The terms of every eligible candidate; nothing changes."""
-        check_request(request)
-        return tuple(map(_terms, self._core.measure(_question(request))))
+        try:
+            return tuple(map(_terms, self._core.measure(self._question(request))))
+        except ArgumentError:
+            check_request(request)
+            raise
 
     # --- bookings ------------------------------------------------------------------------------------
 
@@ -229,6 +239,38 @@ class NativeRouter:
         """Take over a snapshot for ranks that are known and hold nothing yet; raises ValueError."""
         return self._core.load(snapshot, now_s)
 
+    def _question(self, request: SelectRequest) -> cabi.Request:
+        if request.booking == 0:  # the core's word for asking only
+            raise ArgumentError(cabi.Status.ARGUMENT)
+        worker, rank = request.pin or _NOBODY
+        prefill_worker, prefill_rank = request.prefill_pin or _NOBODY
+        return cabi.Request(
+            request.tokens,
+            flags=_flags(request),
+            now_s=request.now_s,
+            policy=_POLICIES[request.policy],
+            seed=request.seed,
+            booking=request.booking or 0,
+            lease_s=request.lease_s,
+            namespace_seed=_namespace_seed(request),
+            expected_output_tokens=request.expected_output_tokens,
+            pin_worker=worker,
+            pin_rank=rank,
+            prefill_pin_worker=prefill_worker,
+            prefill_pin_rank=prefill_rank,
+            rules=self._rules_of(request.params, request.disagg, request.busy),
+            candidates=_known_ids(request.candidates),
+            required_taints=[_taint(name) for name in request.required_taints],
+            preferred_taints=[(_taint(name), weight) for name, weight in request.preferred_taints],
+        )
+
+    def _rules_of(self, params: CostParams, disagg: DisaggRule, busy: BusyLimits) -> cabi.Rules:
+        """Most requests go by the rules of the one before: the configured ones."""
+        last = self._last_rules
+        if last is None or last[0] is not params or last[1] is not disagg or last[2] is not busy:
+            last = self._last_rules = (params, disagg, busy, _rules(params, disagg, busy))
+        return last[3]
+
 
 # --- towards the core ----------------------------------------------------------------------------------
 
@@ -260,26 +302,8 @@ def _add_event(batch: cabi.EventBatch, event: KvEvent) -> None:
             batch.cleared()
 
 
-def _question(request: SelectRequest) -> cabi.Request:
-    params, disagg, busy = request.params, request.disagg, request.busy
-    pin, prefill_pin = request.pin or (0, -1), request.prefill_pin or (0, -1)
-    return cabi.Request(
-        request.tokens,
-        candidates=_known_ids(request.candidates),
-        required_taints=[_taint(name) for name in request.required_taints],
-        preferred_taints=[(_taint(name), weight) for name, weight in request.preferred_taints],
-        flags=_flags(request),
-        policy=_POLICIES[request.policy],
-        now_s=request.now_s,
-        seed=request.seed,
-        booking=request.booking or 0,
-        lease_s=request.lease_s,
-        namespace_seed=_namespace_seed(request),
-        expected_output_tokens=request.expected_output_tokens,
-        pin_worker=pin[0],
-        pin_rank=pin[1],
-        prefill_pin_worker=prefill_pin[0],
-        prefill_pin_rank=prefill_pin[1],
+def _rules(params: CostParams, disagg: DisaggRule, busy: BusyLimits) -> cabi.Rules:
+    return cabi.Rules(
         overlap_credit=params.overlap_credit,
         credit_decay=params.credit_decay,
         prefill_load_scale=params.prefill_load_scale,

@@ -100,6 +100,8 @@ STAND_INS: dict[str, str] = {
     "utilization-detector": "requests are shed by the busy limits of --active-*-threshold",
     "prefill-header-handler": "x-prefiller-host-port follows --emit-prefiller-host-port",
     "disagg-headers-handler": "x-prefiller-host-port follows --emit-prefiller-host-port",
+    "header-based-testing-filter": "it turns --conformance on",
+    "destination-endpoint-served-verifier": "it turns --conformance on",
 }
 """Type → what does its work here. Accepted; parameters change nothing, which is noted."""
 _QUIET = frozenset({"metrics-data-source", "file-discovery"})

@@ -1,7 +1,9 @@
 """Who may serve a request at all, before anyone is compared (``docs/algorithms.md`` section 4.2)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from epp.core.endpoints import Role, WorkerRank
 from epp.core.kvindex.workers import Worker, WorkerTable

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from epp.wire.kubernetes.execplugin import MAX_TOKEN_BYTES, Credential, is_token
 from epp.wire.kubernetes.kubeconfig import MAX_FILE_BYTES, Kubeconfig, KubeconfigError, Pem, parse_kubeconfig
 from epp.wire.urls import parse_url
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_MAX_TOKEN_BYTES: Final = 64 * 1024
 
 
 class AccessError(Exception):
@@ -42,13 +42,24 @@ class Access:
         if path is None:
             return self.config.token
         with (self.folder / path).open("rb") as file:
-            text = file.read(_MAX_TOKEN_BYTES + 1).decode("ascii", "replace").strip()
-        if not text or len(text) > _MAX_TOKEN_BYTES or not text.isascii() or not text.isprintable():
+            text = file.read(MAX_TOKEN_BYTES + 1).decode("ascii", "replace").strip()
+        if not is_token(text):
             raise AccessError(f"{path} holds no token")
         return text
 
-    def tls(self) -> ssl.SSLContext | None:
-        """How to speak TLS now, None for plain HTTP; raises OSError. Reads files: not on the event loop."""
+    def authority(self) -> bytes | None:
+        """The certificates that vouch for the server (PEM), None: the system's; raises OSError, AccessError.
+        Reads a file: not on the event loop."""
+        if self.config.ca is None:
+            return None
+        data = self._read(self.config.ca)
+        if not data.strip():
+            raise AccessError("the certificate authority's file is empty")
+        return data
+
+    def tls(self, handed_out: Credential | None = None) -> ssl.SSLContext | None:
+        """How to speak TLS now, None for plain HTTP; ``handed_out`` by a plugin. Raises OSError, AccessError.
+        Reads files: not on the event loop."""
         config = self.config
         if not config.server.tls:
             return None
@@ -56,9 +67,11 @@ class Access:
         if config.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        elif config.ca is not None:
-            context = ssl.create_default_context(cadata=self._read(config.ca).decode("ascii", "replace"))
-        if config.client_cert is not None and config.client_key is not None:
+        elif (authority := self.authority()) is not None:
+            context = ssl.create_default_context(cadata=authority.decode("ascii", "replace"))
+        if handed_out is not None and handed_out.cert is not None and handed_out.key is not None:
+            self._present(context, Pem(data=handed_out.cert), Pem(data=handed_out.key))
+        elif config.client_cert is not None and config.client_key is not None:
             self._present(context, config.client_cert, config.client_key)
         return context
 

@@ -1,7 +1,8 @@
 """Calls to the Kubernetes API: one answer, or the lines of a lasting one. A connection for each.
 
 Calls are rare (a watch lasts minutes), so nothing is kept between them: every call reads the token and the
-certificates anew and finds the server anew behind its name.
+certificates anew and finds the server anew behind its name. Only what a credential plugin hands out is kept,
+by who runs it; if the server refuses it, the call is made once more with what the plugin says then.
 """
 
 import asyncio
@@ -14,9 +15,11 @@ from typing import Final
 import httptools
 
 from epp.discovery.kubernetes.access import Access, AccessError
+from epp.discovery.kubernetes.execplugin import PluginRunner
 from epp.net.http import FetchError, FetchFailure
 from epp.net.reading import feed, read_some
 from epp.wire.kubernetes.api import Status, read_status
+from epp.wire.kubernetes.execplugin import Credential
 
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
 """A page of 500 objects of ordinary size has 5 MB; an object has 1.5 MB at most."""
@@ -25,6 +28,7 @@ MAX_LINE_BYTES: Final = 8 * 1024 * 1024
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _READ_BYTES: Final = 256 * 1024
 _CONNECT_S: Final = 5.0
+_UNAUTHORIZED: Final = 401
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A server that vanished without a word is missed after half a minute."""
 
@@ -75,6 +79,8 @@ class ApiClient:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        plugin = access.config.plugin
+        self._plugin = None if plugin is None else PluginRunner(plugin, access.folder, access.authority)
 
     @property
     def host(self) -> str:
@@ -108,7 +114,26 @@ class ApiClient:
 
     async def _pieces(self, target: str, idle_s: float | None) -> AsyncGenerator[bytes, None]:
         """The body of a 200 as it comes, after an empty piece; a silence of ``idle_s`` ends it."""
-        reader, writer = await self._connect(target)
+        while True:
+            handed_out = None if self._plugin is None else await self._plugin.credential()
+            try:
+                async with aclosing(self._answer(target, idle_s, handed_out)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            except RefusedError as error:
+                if error.status != _UNAUTHORIZED or not self._has_others(handed_out):
+                    raise
+
+    def _has_others(self, refused: Credential | None) -> bool:
+        """Whether there are other credentials to try at once; not twice in a row, see PluginRunner."""
+        return self._plugin is not None and refused is not None and self._plugin.refused(refused)
+
+    async def _answer(
+        self, target: str, idle_s: float | None, handed_out: Credential | None
+    ) -> AsyncGenerator[bytes, None]:
+        """See :meth:`_pieces`; ``handed_out`` by the plugin, if there is one."""
+        reader, writer = await self._connect(target, handed_out)
         try:
             answer, refusal, agreed = _Answer(), bytearray(), False
             while not answer.is_over:
@@ -129,11 +154,14 @@ class ApiClient:
         finally:
             writer.transport.abort()
 
-    async def _connect(self, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(
+        self, target: str, handed_out: Credential | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         server = self._access.config.server
         try:
-            token, tls = await asyncio.to_thread(self._credentials)
+            token, tls = await asyncio.to_thread(self._credentials, handed_out)
         except (OSError, ssl.SSLError) as error:
+            self._has_others(handed_out)
             raise AccessError(f"the credentials cannot be read: {error}") from error
         try:
             async with asyncio.timeout(_CONNECT_S):
@@ -149,8 +177,9 @@ class ApiClient:
         writer.write(_request(server.target.rstrip("/") + target, server.host_header, token))
         return reader, writer
 
-    def _credentials(self) -> tuple[str | None, ssl.SSLContext | None]:
-        return self._access.token(), self._access.tls()
+    def _credentials(self, handed_out: Credential | None) -> tuple[str | None, ssl.SSLContext | None]:
+        token = self._access.token() if handed_out is None else handed_out.token
+        return token, self._access.tls(handed_out)
 
 
 def _request(target: str, host: str, token: str | None) -> bytes:

@@ -22,6 +22,7 @@ def pool_reference(pool: PoolConfig) -> PoolReference:
             selector=pool.selector,
             target_ports=pool.target_ports,
             kv_events_port=pool.kv_events_port,
+            look_s=pool.look_interval_s,
         )
         reference.without_api()
     except ValueError as error:

@@ -6,11 +6,13 @@ from typing import Final
 import msgspec
 
 from epp.core.endpoints import Endpoint
-from epp.wire.kubernetes.api import ApiFormatError, EventKind
+from epp.wire.kubernetes.api import ApiFormatError, EventKind, name_in
 from epp.wire.kubernetes.pods import Pod, Workers, read_pod, workers_of
 
 MAX_PODS: Final = 20_000
 """Pods that are kept; more are left out, and said."""
+_MAX_WRONG: Final = 100
+_TOO_MANY: Final = "#"
 
 
 class PodStore:
@@ -21,6 +23,7 @@ class PodStore:
         self._kv_events_port = kv_events_port
         self._pods: dict[str, tuple[Pod, Workers]] = {}
         self._wrong: dict[str, str] = {}
+        """By the pod's name; empty: it has none."""
 
     @property
     def pods(self) -> int:
@@ -46,16 +49,26 @@ class PodStore:
     def apply(self, kind: EventKind, data: msgspec.Raw) -> None:
         """One pod is new, changed or gone."""
         try:
-            pod = read_pod(data)
+            name = name_in(data)
         except ApiFormatError as error:
-            self._wrong.setdefault("", f"a pod that cannot be read: {error}")
+            self._wrong[""] = f"a pod that cannot be read: {error}"
             return
+        self._wrong.pop(name, None)
         if kind is EventKind.DELETED:
-            self._pods.pop(pod.name, None)
-        elif pod.name in self._pods or len(self._pods) < MAX_PODS:
+            self._pods.pop(name, None)
+            self._wrong.pop(_TOO_MANY, None)
+            return
+        try:
+            self._keep(read_pod(data))
+        except ApiFormatError as error:
+            self._pods.pop(name, None)
+            self._wrong[name if len(self._wrong) < _MAX_WRONG else ""] = f"{name} cannot be read: {error}"
+
+    def _keep(self, pod: Pod) -> None:
+        if pod.name in self._pods or len(self._pods) < MAX_PODS:
             self._pods[pod.name] = (pod, self._workers(pod))
         else:
-            self._wrong["#"] = f"more than {MAX_PODS} pods; those beyond are left out"
+            self._wrong[_TOO_MANY] = f"more than {MAX_PODS} pods; those beyond are left out"
 
     def use_ports(self, target_ports: tuple[int, ...]) -> None:
         """The pods serve on these ports from now on."""

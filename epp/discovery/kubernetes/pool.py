@@ -2,19 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
 from epp.discovery.kubernetes.client import ApiClient
 from epp.discovery.kubernetes.listing import Listing
-from epp.discovery.kubernetes.reflector import Reflector
+from epp.discovery.kubernetes.reflector import LOOK_S, Reflector
 from epp.discovery.source import DiscoveryMetrics
 from epp.wire.kubernetes.api import ApiFormatError, EventKind, collection, is_object_name, parse_selector
 from epp.wire.kubernetes.pools import GROUP_V1, GROUP_V1ALPHA2, PLURAL, Pool, make_pool, read_pool, version_of
-
-_WATCH_S: Final = 40.0
-"""A pool that is not there is looked for again, in both versions, after this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +27,8 @@ class PoolReference:
     """With a selector: the ports its pods serve on."""
     kv_events_port: int | None = None
     """Where pods publish KV events that say nothing themselves; None: they do not."""
+    look_s: float = LOOK_S
+    """Pause between two looks for what is not there: the pool in another version, kinds not installed."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for names that cannot be."""
@@ -70,7 +68,7 @@ class PoolWatch:
         self._groups = {_listing(reference, group): group for group in groups}
         self._group = reference.group
         self._wrong: str | None = None
-        self._reflector = Reflector(client, tuple(self._groups), self, metrics, watch_s=_WATCH_S)
+        self._reflector = Reflector(client, tuple(self._groups), self, metrics, look_s=reference.look_s)
 
     @property
     def problem(self) -> str | None:

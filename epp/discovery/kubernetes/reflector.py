@@ -1,7 +1,8 @@
 """One kind of object, listed once and then watched: a local picture of what the API server has.
 
-A watch that ends goes on where it ended. One whose place the server has forgotten (``410 Gone``), and any
-that could not be opened, is followed by a new list, for the server may be another one by then. While it
+A watch that ends goes on where it ended. One whose place the server has forgotten (``410 Gone``), any that
+could not be opened and any that the server ended with an error is followed by a new list: the server may be
+another one by then, or may fail at this place for ever. While it
 cannot be reached or refuses, the picture stays and ``problem`` says why; attempts lie up to ten seconds
 apart, scattered, and further if the server asks for it (``Retry-After``).
 """
@@ -41,14 +42,14 @@ _LASTED_S: Final = 1.0
 _ABSENT: Final = 404
 _NOT_SHOWN: Final = (403, _ABSENT)
 """Of two versions of a kind, one may be neither installed nor allowed."""
-_NOT_SHOWN_PAUSE_S: Final = 60.0
-"""A kind that may be missing is looked for again after this."""
+LOOK_S: Final = 30.0
+"""What may appear later is looked for this often."""
 
 _log = logging.getLogger(__name__)
 
 
 class _EndedError(Exception):
-    """The server ended the watch with an error; the next one may go on."""
+    """The server ended the watch with an error."""
 
 
 class Sink(Protocol):
@@ -65,7 +66,8 @@ class Sink(Protocol):
 
 class Reflector:
     """See the module's preface. One of several listings is followed: the first that has an object, else the
-    first whose kind the server knows."""
+    first whose kind the server knows. While it is not the first of all, or is empty, the others are looked at
+    now and then."""
 
     def __init__(
         self,
@@ -75,18 +77,19 @@ class Reflector:
         metrics: DiscoveryMetrics,
         *,
         watch_s: float = 300.0,
+        look_s: float = LOOK_S,
         optional: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``watch_s`` is about how long one watch lasts; one of several listings without an object is listed
-        again after it. ``optional``: that the kind is not installed, or may not be read, is no problem;
-        it is looked for again every minute."""
+        """``watch_s`` is about how long one watch lasts, ``look_s`` the pause between two looks for what is
+        not there. ``optional``: that the kind is not installed, or may not be read, is no problem."""
         self._client = client
         self._listings = listings
         self._sink = sink
         self._metrics = metrics
         self._watch_s = watch_s
+        self._look_s = look_s
         self._optional = optional
         self._clock = clock
         self._sleep = sleep
@@ -126,14 +129,15 @@ class Reflector:
 
     async def _follow(self) -> None:
         """One list if need be, then one watch to its end."""
-        if not self._version or (self._is_empty and len(self._listings) > 1):
+        if not self._version or self._looks_around:
             await self._list()
+        lasts_s = min(self._watch_s, self._look_s) if self._looks_around else self._watch_s
         asked = target(
             self._listing.path,
             watch=True,
             allowWatchBookmarks=True,
             resourceVersion=self._version,
-            timeoutSeconds=int(self._watch_s * random.uniform(0.8, 1.2)),
+            timeoutSeconds=max(1, int(lasts_s * random.uniform(0.8, 1.2))),
             labelSelector=self._listing.labels,
             fieldSelector=self._listing.fields,
         )
@@ -145,8 +149,8 @@ class Reflector:
                     self._take(lines)
         except RefusedError as error:
             raise expired(error) from error
-        except (ApiFormatError, FetchError, AccessError) as error:
-            if not agreed or isinstance(error, ApiFormatError):
+        except (ApiFormatError, FetchError, AccessError, _EndedError) as error:
+            if not (agreed and isinstance(error, FetchError)):
                 self._version = ""
             raise
 
@@ -170,6 +174,11 @@ class Reflector:
             assert refused is not None
             raise refused
         await self._show(empty)
+
+    @property
+    def _looks_around(self) -> bool:
+        """Whether what another listing has, or will have, would be followed instead."""
+        return len(self._listings) > 1 and (self._is_empty or self._listing != self._listings[0])
 
     def _follows(self, listing: Listing) -> bool:
         """Whether the object was seen there and nobody said that it is gone: an API server that starts knows
@@ -208,7 +217,7 @@ class Reflector:
         if not self._told:
             _log.info("endpoints: %s is not used: %s", self._listing.path, error)
         self._told = True
-        return _NOT_SHOWN_PAUSE_S
+        return self._look_s
 
     def _report(self, error: Exception) -> float:
         """Tell what is wrong; how long the server asks to be left alone."""

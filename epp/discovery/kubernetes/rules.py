@@ -17,14 +17,14 @@ from epp.discovery.kubernetes.listing import Client, Listing
 from epp.discovery.kubernetes.pool import PoolReference
 from epp.discovery.kubernetes.reflector import Reflector, Sink
 from epp.discovery.source import DiscoveryMetrics
-from epp.wire.kubernetes.api import ApiFormatError, EventKind, collection
+from epp.wire.kubernetes.api import ApiFormatError, EventKind, collection, name_in
 from epp.wire.kubernetes.objectives import (
     GROUPS,
+    LLM_D,
     OBJECTIVES,
     REWRITES,
     VERSION,
     PoolRef,
-    name_in,
     read_objective,
     read_rewrite,
     rewrites_of,
@@ -134,7 +134,14 @@ class RulesWatch:
             (REWRITES, self._rewrites),
         )
         self._reflectors = tuple(
-            Reflector(client, (_listing(reference, group, plural),), sink, metrics, optional=True)
+            Reflector(
+                client,
+                (_listing(reference, group, plural),),
+                sink,
+                metrics,
+                look_s=reference.look_s,
+                optional=True,
+            )
             for plural, sinks in kinds
             for group, sink in zip(GROUPS, sinks, strict=True)
         )
@@ -151,9 +158,10 @@ class RulesWatch:
                 tasks.create_task(reflector.run(), name="kubernetes-rules")
 
     def is_ours(self, pool: PoolRef) -> bool:
-        """Whether a reference means the pool that is served, in whichever of its versions."""
+        """Whether a reference means the pool that is served, in whichever of its versions. Some definitions
+        of llm-d write their own group, which has no pools, into references that name none."""
         served = self._reference
-        groups = {GROUP_V1, GROUP_V1ALPHA2} if served.group == GROUP_V1 else {served.group}
+        groups = {GROUP_V1, GROUP_V1ALPHA2, LLM_D} if served.group == GROUP_V1 else {served.group}
         return pool.name == served.name and pool.kind == "InferencePool" and pool.group in groups
 
     def _take_objectives(self) -> None:

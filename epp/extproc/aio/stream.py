@@ -39,6 +39,7 @@ from epp.extproc.engine_api import PickEngine
 from epp.extproc.metrics import DoorMetrics
 from epp.wire.extproc_read import read_request
 from epp.wire.extproc_write import write_answer
+from epp.wire.renaming import ModelRestorer
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Stream:
         self._call = call
         self._engine = engine
         self._metrics = metrics
-        self._exchange = Exchange(config, shed)
+        self._exchange = Exchange(config, shed, ModelRestorer)
         self._task: asyncio.Task[object] | None = None
         self._reading: asyncio.Task[Event] | None = None
         self._early: deque[Event] = deque()
@@ -143,6 +144,8 @@ class Stream:
         for action in actions:
             if isinstance(action, Finish):
                 self._metrics.request_finished(action.ending)
+                if action.facts.restored is not None:
+                    self._metrics.model_restored(action.facts.restored)
                 try:
                     self._engine.finish(action.picked, action.ending, action.facts)
                 except Exception:  # noqa: BLE001 -- the engine's defect must not stop the stream's end

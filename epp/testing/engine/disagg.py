@@ -24,6 +24,7 @@ LEASE_S = 30.0
 _TRTLLM_FIELDS = {
     *("request_type", "first_gen_tokens", "ctx_request_id", "encoded_opaque_state", "draft_tokens"),
     *("disagg_request_id", "ctx_dp_rank", "ctx_info_endpoint", "schedule_style", "ctx_usage"),
+    *("return_prompt_token_ids_b64", "resolved_thinking"),
 }
 
 

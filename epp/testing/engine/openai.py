@@ -72,7 +72,9 @@ class GenerationBody(msgspec.Struct):
     routed_dp_rank: int | None = None
     disagg_prefill_dp_rank: int | None = None
     disaggregated_params: JsonDict | None = None
-    """TensorRT-LLM's."""
+    """TensorRT-LLM's, as the next."""
+    detokenize: bool = True
+    """False: ids in place of text."""
     add_special_tokens: bool | None = None
 
 
@@ -225,7 +227,8 @@ class AnswerWriter:
 
     def __init__(self, asked: Asked, request_id: str, created: int) -> None:
         self._chat = asked.chat
-        self._tells_ids = bool(asked.body.return_token_ids)
+        self._writes_text = asked.body.detokenize
+        self._tells_ids = bool(asked.body.return_token_ids) or not self._writes_text
         self._prompt: list[int] | None = asked.prompt.tolist() if self._tells_ids else None
         """Told once, with the first chunk: beside the choices of a chat, in the choice of a completion."""
         self._base: JsonDict = {"id": request_id, "created": created, "model": asked.model}
@@ -275,6 +278,8 @@ class AnswerWriter:
         finish_reason = tokens[-1].finish_reason
         choice: JsonDict = {"index": 0, "logprobs": None, "finish_reason": finish_reason, **more_of_choice}
         choice |= {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
+        if not self._writes_text:
+            choice |= {"text": "", "token_ids": [token.token for token in tokens]}
         answer = {**self._base, "object": self._whole_kind, "choices": [choice], "usage": usage_object}
         return msgspec.json.encode(answer | more)
 
@@ -284,7 +289,7 @@ class AnswerWriter:
         return {"choices": [choice]}
 
     def _with_ids(self, token: Emitted, text: str) -> JsonDict:
-        chunk = self._delta({"content": text}, token.finish_reason)
+        chunk = self._delta({"content": text if self._writes_text else ""}, token.finish_reason)
         told: JsonDict = {"token_ids": [token.token]}
         if not self._chat:
             told["prompt_token_ids"], self._prompt = self._prompt, None

@@ -4,12 +4,14 @@ import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+LOOPBACK: Final = "127.0.0.1"
 _LIFE = dt.timedelta(days=1)
 
 
@@ -22,10 +24,11 @@ class Pair:
 
 
 class Authority:
-    """Signs server and client certificates for loopback addresses."""
+    """Signs certificates of clients and of servers at one address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = LOOPBACK) -> None:
         self._folder = folder
+        self._address = ipaddress.ip_address(address)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
         unsigned = _unsigned(self._name, self._name, self._key.public_key())
@@ -33,12 +36,12 @@ class Authority:
         self.pair = self._write("ca", unsigned, self._key)
 
     def issue(self, name: str, common_name: str, organization: str = "") -> Pair:
-        """A certificate for 127.0.0.1; the API server takes the names as user and group."""
+        """A certificate for the address; the API server takes the names as user and group."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         if organization:
             names.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        alternative = x509.SubjectAlternativeName([x509.IPAddress(self._address)])
         unsigned = _unsigned(x509.Name(names), self._name, key.public_key())
         return self._write(name, unsigned.add_extension(alternative, critical=False), key)
 

@@ -7,8 +7,8 @@ told by a bearer token or a client certificate; authorization is RBAC, as in a c
 import asyncio
 import http.client
 import shutil
-import socket
 import ssl
+import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,14 +19,17 @@ import msgspec
 import yaml
 
 from epp.testing.kubeapi.build import KubeApiError, apiserver_program, custom_resources
-from epp.testing.kubeapi.pki import Authority, Pair
+from epp.testing.kubeapi.pki import LOOPBACK, Authority, Pair
+from epp.testing.ports import HeldPort
 from epp.testing.process import log_tail
 
 ADMIN_TOKEN: Final = "admin-token"  # noqa: S105 -- of a server that lives for one test run
-START_S: Final = 60.0
-_CALL_S: Final = 30.0
-_STOP_S: Final = 10.0
+START_S: Final = 180.0
+_CALL_S: Final = 60.0
+_STOP_S: Final = 60.0
 _POLL_S: Final = 0.05
+_KEPT_S: Final = 30.0
+"""The API server closes connections that were idle for 90 s."""
 
 
 class ApiError(Exception):
@@ -40,16 +43,20 @@ class ApiError(Exception):
 class Admin:
     """Calls with all rights over one kept connection; not for use by two threads at a time."""
 
-    def __init__(self, port: int, ca: Path) -> None:
+    def __init__(self, port: int, ca: Path, address: str = LOOPBACK) -> None:
+        self._address = address
         self._port = port
         self._tls = ssl.create_default_context(cafile=str(ca))
         self._connection: http.client.HTTPSConnection | None = None
+        self._used_s = 0.0
 
     def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
         """The decoded answer; raises ApiError, OSError, http.client.HTTPException."""
+        if time.monotonic() - self._used_s > _KEPT_S:
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
-                "127.0.0.1", self._port, timeout=_CALL_S, context=self._tls
+                self._address, self._port, timeout=_CALL_S, context=self._tls
             )
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": kind}
         try:
@@ -59,6 +66,7 @@ class Admin:
         except (OSError, http.client.HTTPException):
             self.close()
             raise
+        self._used_s = time.monotonic()
         if answer.status >= 300:
             raise ApiError(answer.status, data.decode(errors="replace")[:500])
         return msgspec.json.decode(data) if data[:1] == b"{" else data.decode()
@@ -86,12 +94,16 @@ class Admin:
 class ApiServer:
     """An API server with its store; ports and data survive :meth:`kill` and :meth:`start`."""
 
-    def __init__(self, folder: Path, tokens: Mapping[str, str] | None = None) -> None:
-        """``tokens``: bearer token to user name, besides :data:`ADMIN_TOKEN`."""
+    def __init__(
+        self, folder: Path, tokens: Mapping[str, str] | None = None, address: str = LOOPBACK
+    ) -> None:
+        """``tokens``: bearer token to user name, besides :data:`ADMIN_TOKEN`. ``address``: to listen on."""
         self.folder = folder
-        self.authority = Authority(folder)
-        self.port, self._etcd_port, self._peer_port = _free_ports(3)
-        self.admin = Admin(self.port, self.authority.pair.cert)
+        self.address = address
+        self.authority = Authority(folder, address)
+        self._places = HeldPort(address), HeldPort(), HeldPort()
+        self.port, self._etcd_port, self._peer_port = (place.port for place in self._places)
+        self.admin = Admin(self.port, self.authority.pair.cert, address)
         self._etcd: Process | None = None
         self._server: Process | None = None
         self._certificate = self.authority.issue("server", "kube-apiserver")
@@ -133,6 +145,8 @@ class ApiServer:
         etcd, self._etcd = self._etcd, None
         if etcd is not None:
             await _end(etcd, at_once=True)
+        for place in self._places:
+            place.close()
 
     async def install(self, *files: Path) -> None:
         """Create the custom resource definitions of these files (none: the inference extension's) and wait
@@ -160,7 +174,7 @@ class ApiServer:
         """A file for ``KUBECONFIG``; ``user`` is its user's entry (``{"token": …}``)."""
         path = self.folder / f"{name}.kubeconfig"
         cluster = {
-            "server": f"https://127.0.0.1:{self.port}",
+            "server": f"https://{self.address}:{self.port}",
             "certificate-authority": str(self.authority.pair.cert),
         }
         document = {
@@ -235,7 +249,7 @@ def _server_options(server: ApiServer) -> dict[str, str]:
         "client-ca-file": str(server.authority.pair.cert),
         "token-auth-file": str(tokens),
         "authorization-mode": "RBAC",
-        "bind-address": "127.0.0.1",
+        "bind-address": server.address,
         "secure-port": str(server.port),
         "service-cluster-ip-range": "10.0.0.0/24",
         "disable-admission-plugins": "ServiceAccount",
@@ -252,14 +266,3 @@ async def _end(process: Process, *, at_once: bool) -> None:
         (process.kill if at_once else process.terminate)()
         async with asyncio.timeout(_STOP_S):
             await process.wait()
-
-
-def _free_ports(count: int) -> tuple[int, ...]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return tuple(int(probe.getsockname()[1]) for probe in probes)
-    finally:
-        for probe in probes:
-            probe.close()

@@ -82,6 +82,14 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
     """Set: the object is being deleted."""
 
 
+class _NameMeta(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Named(msgspec.Struct, frozen=True):
+    metadata: _NameMeta = _NameMeta()
+
+
 class _VersionMeta(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
 
@@ -111,6 +119,14 @@ def read_event(line: bytes) -> Event:
 def version_in(data: bytes | msgspec.Raw) -> str:
     """The resourceVersion of any object; empty if it has none. Raises ApiFormatError."""
     return decode(data, _Versioned).metadata.resource_version
+
+
+def name_in(data: bytes | msgspec.Raw) -> str:
+    """The name of any object; raises ApiFormatError, also for one without."""
+    name = decode(data, _Named).metadata.name
+    if not name:
+        raise ApiFormatError("an object without a name")
+    return name
 
 
 def read_status(body: bytes) -> Status:

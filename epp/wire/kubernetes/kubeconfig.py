@@ -1,4 +1,4 @@
-"""The kubeconfig file, as far as it can be used without running other programs.
+"""The kubeconfig file: how one context reaches its cluster, and as whom.
 
 Form: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/.
 """
@@ -11,11 +11,23 @@ from typing import Any, Final
 import yaml
 
 from epp.wire.kubernetes.api import is_object_name
+from epp.wire.kubernetes.execplugin import ExecPlugin, PluginError, is_token, read_plugin
 from epp.wire.untyped import as_list, as_mapping
 from epp.wire.urls import Url, parse_url
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 _MAX_DEPTH: Final = 32
+_REFUSED_OF_USERS: Final = {
+    "auth-provider": "Kubernetes dropped it in 1.26; use the cloud's exec plugin (gke-gcloud-auth-plugin,"
+    " kubelogin)",
+    "username": "give a token, a certificate or an exec plugin",
+    "password": "give a token, a certificate or an exec plugin",
+    "as": "grant what is needed to the user itself",
+    "as-uid": "grant what is needed to the user itself",
+    "as-groups": "grant what is needed to the user itself",
+    "as-user-extra": "grant what is needed to the user itself",
+}
+"""What would change who asks if it were passed over, and what to do instead."""
 
 
 class KubeconfigError(ValueError):
@@ -47,6 +59,8 @@ class Kubeconfig:
     token: str | None = None
     token_path: str | None = None
     """Read anew for every call."""
+    plugin: ExecPlugin | None = None
+    """Who hands out a token or a certificate."""
     namespace: str | None = None
 
 
@@ -58,11 +72,7 @@ def parse_kubeconfig(data: bytes) -> Kubeconfig:
     user: Mapping[Any, Any] = {}
     if context.get("user"):
         user = _named(document, "users", "user", context.get("user"))
-    for unsupported in ("exec", "auth-provider", "username"):
-        if user.get(unsupported):
-            raise KubeconfigError(
-                f"users with {unsupported!r} are not supported; give a token or a certificate"
-            )
+    _refuse(cluster, user)
     certificate, key = _pem(user, "client-certificate"), _pem(user, "client-key")
     if (certificate is None) != (key is None):
         raise KubeconfigError("client-certificate and client-key go together")
@@ -73,8 +83,9 @@ def parse_kubeconfig(data: bytes) -> Kubeconfig:
         insecure=cluster.get("insecure-skip-tls-verify") is True,
         client_cert=certificate,
         client_key=key,
-        token=_text(user, "token"),
+        token=_token(user),
         token_path=_text(user, "tokenFile"),
+        plugin=_plugin(user, cluster),
         namespace=_namespace(context),
     )
 
@@ -109,6 +120,30 @@ def _named(document: Mapping[Any, Any], listed: str, field: str, name: Any) -> M
         if entry is not None and isinstance(name, str) and entry.get("name") == name:
             return as_mapping(entry.get(field)) or {}
     raise KubeconfigError(f"there is no {field} named {str(name)[:64]!r}")
+
+
+def _refuse(cluster: Mapping[Any, Any], user: Mapping[Any, Any]) -> None:
+    for name, instead in _REFUSED_OF_USERS.items():
+        if user.get(name):
+            raise KubeconfigError(f"users with {name!r} are not supported: {instead}")
+    if cluster.get("proxy-url"):
+        raise KubeconfigError("clusters with 'proxy-url' are not supported: the API is asked directly")
+    if user.get("exec") and (user.get("token") or user.get("tokenFile")):
+        raise KubeconfigError("a user has an exec plugin or a token, not both")
+
+
+def _plugin(user: Mapping[Any, Any], cluster: Mapping[Any, Any]) -> ExecPlugin | None:
+    try:
+        return read_plugin(user, cluster)
+    except PluginError as error:
+        raise KubeconfigError(str(error)) from error
+
+
+def _token(user: Mapping[Any, Any]) -> str | None:
+    token = _text(user, "token")
+    if token is not None and not is_token(token):
+        raise KubeconfigError("the token cannot stand in a header")
+    return token
 
 
 def _server(cluster: Mapping[Any, Any]) -> Url:

@@ -12,10 +12,11 @@ from typing import Final
 import msgspec
 
 from epp.core.poolrules import Rewrites, WeightedModels
-from epp.wire.kubernetes.api import ApiFormatError, ObjectMeta, decode
+from epp.wire.kubernetes.api import ApiFormatError, ObjectMeta, decode, name_in
 from epp.wire.kubernetes.pools import GROUP_V1
 
-GROUPS: Final = ("llm-d.ai", "inference.networking.x-k8s.io")
+LLM_D: Final = "llm-d.ai"
+GROUPS: Final = (LLM_D, "inference.networking.x-k8s.io")
 """Where the kinds are looked for; an earlier group goes before a later one."""
 VERSION: Final = "v1alpha2"
 OBJECTIVES: Final = "inferenceobjectives"
@@ -99,18 +100,6 @@ class _RewriteSpec(msgspec.Struct, frozen=True, rename="camel"):
 class _Rewrite(msgspec.Struct, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: _RewriteSpec = _RewriteSpec()
-
-
-class _Named(msgspec.Struct, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
-
-
-def name_in(data: bytes | msgspec.Raw) -> str:
-    """The name of any object; raises ApiFormatError, also for one without."""
-    name = decode(data, _Named).metadata.name
-    if not name:
-        raise ApiFormatError("an object without a name")
-    return name
 
 
 def read_objective(data: bytes | msgspec.Raw) -> Objective:

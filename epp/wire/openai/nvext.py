@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 
 from epp.core.errors import BadRequestError
-from epp.core.requests import AgentHints, NvExt, RouterOverrides
+from epp.core.requests import NO_EXTENSION, UNCHANGED, AgentHints, NvExt, RouterOverrides
 from epp.wire.openai.bounds import U32_MAX, U64_MAX, TokenId
 from epp.wire.tokens import flat_tokens
 
@@ -90,7 +90,6 @@ _ALLOWED: Final[dict[str, type[msgspec.Struct]]] = {
     "nvext.router": _RouterTargets,
     "nvext.metadata_upload": _MetadataUpload,
 }
-_NOTHING: Final = NvExt()
 _NO_HINTS: Final = AgentHints()
 
 
@@ -103,7 +102,7 @@ def allowed_fields(path: str) -> tuple[str, ...]:
 def routing_part(sent: NvExtFields | None, overrides: OverrideFields | None) -> NvExt:
     """What routing keeps of both; raises BadRequestError for a worker id beyond 64 bits."""
     if sent is None:
-        return NvExt(overrides=_overrides(overrides)) if overrides else _NOTHING
+        return NvExt(overrides=_overrides(overrides)) if overrides else NO_EXTENSION
     constraints = sent.routing_constraints or _RoutingConstraints()
     targets = sent.router or _RouterTargets()
     return NvExt(
@@ -149,7 +148,7 @@ def _hints(sent: _AgentHints) -> AgentHints:
 def _overrides(sent: OverrideFields | None) -> RouterOverrides:
     """``overlap_score_weight`` is the deprecated name of ``prefill_load_scale``; 0 also ended the credit."""
     if sent is None:
-        return _NOTHING.overrides
+        return UNCHANGED
     weight = sent.overlap_score_weight
     changes: dict[str, Any] = {
         "overlap_credit": sent.overlap_score_credit,

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from epp.core.errors import BadRequestError
 from epp.core.requests import Api, InferenceRequest, Prompt
 from epp.wire.openai.bounds import DEFAULT_LIMITS, RequestLimits
 from epp.wire.openai.chat import ChatBody, chat_prompt
@@ -19,7 +20,7 @@ from epp.wire.openai.native import (
     sglang_generate_prompt,
     vllm_generate_prompt,
 )
-from epp.wire.openai.paths import api_of
+from epp.wire.openai.paths import api_of, api_of_body
 from epp.wire.openai.responses import ResponsesBody, responses_prompt
 
 
@@ -46,12 +47,30 @@ _READERS: Final = {
 def parse_request(path: str, body: bytes | None, limits: RequestLimits = DEFAULT_LIMITS) -> InferenceRequest:
     """What ``body`` means to routing.
 
-    An unknown path, or no body at all, is ``Api.OTHER`` and is not parsed. Raises BadRequestError, whose
-    message is one sentence for the client, and nothing else.
+    An unknown path, or no body at all, is ``Api.OTHER`` and is not parsed; an empty path is one that the
+    gateway did not tell. Raises BadRequestError, whose message is one sentence for the client, and nothing
+    else.
     """
-    api = api_of(path)
+    if not body:
+        return _other(b"")
+    return _read(api_of(path), body, limits) if path else _read_without_path(body, limits)
+
+
+def _read(api: Api, body: bytes, limits: RequestLimits) -> InferenceRequest:
     reader = _READERS.get(api)
-    if reader is None or not body:
-        return InferenceRequest(api=Api.OTHER, model="", prompt=None, body_bytes=len(body or b""))
+    if reader is None:
+        return _other(body)
     decoded = decode(reader.decoder, body)
     return record(api, decoded, reader.prompt(decoded, limits), len(body))
+
+
+def _read_without_path(body: bytes, limits: RequestLimits) -> InferenceRequest:
+    """As what it seems to be. What cannot be read so is routed by load and not refused: we only guessed."""
+    try:
+        return _read(api_of_body(body), body, limits)
+    except BadRequestError:
+        return _other(body)
+
+
+def _other(body: bytes) -> InferenceRequest:
+    return InferenceRequest(api=Api.OTHER, model="", prompt=None, body_bytes=len(body))

@@ -1,12 +1,16 @@
 """Which API a path belongs to: the longest known suffix decides, any prefix is allowed.
 
 Gateways mount engines under prefixes of their own (``/team-a/v1/…``, ``/v2/models/m/v1/…``), so only the
-tail of a path can be relied on. A query string is ignored.
+tail of a path can be relied on. A query string is ignored. NGINX Gateway Fabric tells no path at all (2.6.7,
+``cmd/gateway/endpoint_picker.go`` sends headers without pseudo-headers); there the body's fields decide.
 """
 
 from typing import Final
 
+import msgspec
+
 from epp.core.requests import Api
+from epp.wire.openai.decoding import decode
 
 _SUFFIXES: Final = {
     "/chat/completions": Api.CHAT,
@@ -31,3 +35,20 @@ def api_of(path: str) -> Api:
         if bare.endswith(suffix):
             return api
     return Api.OTHER
+
+
+class _Shape(msgspec.Struct):
+    messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    prompt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_SHAPE: Final = msgspec.json.Decoder(_Shape)
+
+
+def api_of_body(body: bytes) -> Api:
+    """The API a body must be meant for when nobody tells the path: one that has ``messages`` or a ``prompt``,
+    else ``OTHER``. Raises BadRequestError for a body that is no JSON object."""
+    shape = decode(_SHAPE, body)
+    if shape.messages is not msgspec.UNSET:
+        return Api.CHAT
+    return Api.OTHER if shape.prompt is msgspec.UNSET else Api.COMPLETIONS

@@ -24,6 +24,11 @@ class ToolParser(Protocol):
         """Special tokens the format is written with: they must reach the parser as text."""
         ...
 
+    @property
+    def reasoning(self) -> bool:
+        """In the middle of reasoning, where the format marks that, too."""
+        ...
+
     def feed(self, text: str) -> list[Piece]:
         """What is certain with ``text`` that was not before."""
         ...
@@ -37,6 +42,7 @@ class TextOnly:
     """No calls at all."""
 
     marks: tuple[str, ...] = ()
+    reasoning = False
 
     def feed(self, text: str) -> list[Piece]:
         """See ToolParser."""
@@ -55,6 +61,11 @@ class BlockParser:
     """
 
     marks: tuple[str, ...] = ()
+
+    @property
+    def reasoning(self) -> bool:
+        """See ToolParser: most formats mark calls only."""
+        return False
 
     def __init__(self, known: frozenset[str] | None = None) -> None:
         self._known = known
@@ -108,12 +119,12 @@ class BlockParser:
 
     def _said_until(self, marks: tuple[str, ...]) -> str | None:
         """Say everything before the first of ``marks`` and take it off; None: none is there yet."""
-        found = [(at, mark) for mark in marks if (at := self._buffer.find(mark)) >= 0]
-        if not found:
+        found = first_of(self._buffer, marks)
+        if found is None:
             keep = 0 if self._ended else held_chars(self._buffer, marks)
             self._say(self._take(len(self._buffer) - keep))
             return None
-        at, mark = min(found)
+        at, mark = found
         self._say(self._take(at))
         self._take(len(mark))
         return mark
@@ -137,10 +148,16 @@ class BlockParser:
         self._space = ""
         self._calls = True
 
-    def _start_call(self, name: str) -> None:
+    def _start_call(self, name: str, call_id: str = "") -> None:
         self._call_began()
-        self._out.append(CallStart(name))
+        self._out.append(CallStart(name, call_id))
 
     def _whole_call(self, name: str, arguments: str) -> None:
         self._start_call(name)
         self._out.append(CallArguments(arguments))
+
+
+def first_of(text: str, marks: tuple[str, ...]) -> tuple[int, str] | None:
+    """Which of ``marks`` comes first, and where; None: none is there."""
+    found = [(at, mark) for mark in marks if (at := text.find(mark)) >= 0]
+    return min(found) if found else None

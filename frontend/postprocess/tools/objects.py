@@ -44,6 +44,16 @@ class _ObjectParser(BlockParser):
         self._say(text)
         return True
 
+    def _opens_with(self, bracket: str) -> bool | None:
+        """Whether the answer does, white space aside; None: more text will tell. If not, it is text."""
+        self._say(self._skip(""))
+        if not self._buffer:
+            return None
+        opens = self._buffer.startswith(bracket)
+        if not opens:
+            self._give_up("")
+        return opens
+
     def _read_call(self) -> bool:
         scan = self._scan
         begun = scan.started
@@ -87,12 +97,10 @@ class Llama3Parser(_ObjectParser):
                 return self._text()
 
     def _begin(self) -> bool:
-        self._say(self._skip(""))
-        if not self._buffer:
-            return False
-        if self._buffer.startswith("{"):
-            return self._open(CallScan(self._known, bare=True), "")
-        return self._give_up("")
+        opens = self._opens_with("{")
+        if opens:
+            self._open(CallScan(self._known, bare=True), "")
+        return opens is not None
 
     def _text(self) -> bool:
         if self._said_until((_PYTHON_TAG,)) is None:
@@ -235,19 +243,17 @@ class RequiredParser(_ArrayParser):
                 return False
 
     def _begin(self) -> bool:
-        self._say(self._skip(""))
-        if not self._buffer:
-            return False
-        if not self._buffer.startswith("["):
-            return self._give_up("")
-        self._opened, self._at = self._take(1), _At.BETWEEN
-        return True
+        opens = self._opens_with("[")
+        if opens:
+            self._opened, self._at = self._take(1), _At.BETWEEN
+        return opens is not None
 
 
 class NamedParser:
     """An answer held to the arguments of one function: all of it is the arguments."""
 
     marks: tuple[str, ...] = ()
+    reasoning = False
 
     def __init__(self, name: str) -> None:
         self._name = name

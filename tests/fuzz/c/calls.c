@@ -45,6 +45,7 @@ static void ask(epp_router *router, step s) {
     epp_selection chosen;
     epp_terms terms[64];
     size_t n = 0;
+    uint64_t hashes[MAX_BLOCKS];
     const uint64_t candidates[] = {s.which % 8, s.which >> 4};
     epp_request_init(&request);
     request.policy = s.how % 6;
@@ -58,8 +59,13 @@ static void ask(epp_router *router, step s) {
     request.prefill_pin_worker = s.how % 8;
     request.expected_output_tokens = s.much;
     fill_tokens(s.much);
-    const epp_status status = epp_router_select(router, &request, tokens, s.how % (BS * MAX_BLOCKS),
-                                                candidates, 2, NULL, 0, &chosen, terms, 64, &n);
+    const size_t n_tokens = s.how % (BS * MAX_BLOCKS);
+    FUZZ_CHECK(epp_hash_blocks(tokens, n_tokens, BS, request.namespace_seed, 0, NULL, NULL, 0, NULL,
+                               hashes) == EPP_OK);
+    request.hash_block_tokens = s.how & 32 ? BS : 0;
+    const void *prompt = s.how & 32 ? (const void *)hashes : tokens;
+    const epp_status status = (request.booking ? epp_select_and_reserve : epp_select_worker)(
+        router, &request, prompt, n_tokens, candidates, 2, NULL, 0, &chosen, terms, 64, &n);
     FUZZ_CHECK(status == EPP_OK || status == EPP_E_DUPLICATE || status == EPP_E_CAPACITY ||
                status >= EPP_NO_WORKERS);
 }
@@ -73,7 +79,7 @@ static void change_worker(epp_router *router, step s) {
     worker.dp_size = 1 + s.much % 3;
     worker.role = s.how % 4;
     worker.has_events = s.how >> 2 & 1;
-    worker.block_tokens = s.which & 1 ? BS : 0;
+    worker.block_tokens = s.which & 1 ? BS : s.which & 2 ? 2 * BS : 0;
     if (s.how & 128)
         FUZZ_CHECK(epp_router_remove_worker(router, worker.worker_id, dropped, 64, &n) == EPP_OK);
     else
@@ -92,6 +98,16 @@ static void change_booking(epp_router *router, step s) {
     }
 }
 
+/** Forget what a rank holds, or take it over from what the router itself wrote before it forgot. */
+static void lose(epp_router *router, step s) {
+    static uint8_t snapshot[1 << 14];
+    size_t n = 0, n_bytes = 0;
+    epp_load_report report;
+    FUZZ_CHECK(epp_router_dump(router, s.now_s, snapshot, sizeof snapshot, &n_bytes) == EPP_OK);
+    FUZZ_CHECK(epp_router_drop_blocks(router, s.who % 8, s.who >> 7, &n) == EPP_OK);
+    if (s.how & 1) FUZZ_CHECK(epp_router_load(router, s.now_s, snapshot, n_bytes, &report) == EPP_OK);
+}
+
 static void take(epp_router *router, step s) {
     uint64_t expired[64];
     size_t n = 0;
@@ -103,7 +119,12 @@ static void take(epp_router *router, step s) {
     case 4: ask(router, s); break;
     case 5: change_booking(router, s); break;
     case 6: change_worker(router, s); break;
-    default: FUZZ_CHECK(epp_router_expire(router, s.now_s, expired, 64, &n) == EPP_OK); break;
+    default:
+        if (s.much & 1)
+            lose(router, s);
+        else
+            FUZZ_CHECK(epp_router_expire(router, s.now_s, expired, 64, &n) == EPP_OK);
+        break;
     }
 }
 

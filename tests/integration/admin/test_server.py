@@ -20,7 +20,7 @@ class ScriptedInspector:
         self.ready = True
         self.hang = False
         self.error: Exception | None = None
-        self.cancelled = asyncio.Event()
+        self.hanging = 0
 
     async def refresh(self) -> None:
         self.asked.append("refresh")
@@ -40,10 +40,11 @@ class ScriptedInspector:
         if self.error is not None:
             raise self.error
         if self.hang:
+            self.hanging += 1
             try:
                 await asyncio.Event().wait()
             finally:
-                self.cancelled.set()
+                self.hanging -= 1
         return {"workers": []}
 
     async def readiness(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ async def inspector() -> ScriptedInspector:
 async def client(inspector: ScriptedInspector) -> AsyncIterator[httpx.AsyncClient]:
     server = AdminServer(inspector, "127.0.0.1", 0)
     server.start()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
         yield client
     await server.stop()
 
@@ -118,10 +119,12 @@ async def test_a_page_that_fails_is_a_500_and_the_next_one_works(
 async def test_a_loop_too_busy_is_a_503_and_its_question_is_withdrawn(
     client: httpx.AsyncClient, inspector: ScriptedInspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin_server, "_ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(admin_server, "_ANSWER_TIMEOUT_S", 0.2)
     inspector.hang = True
     assert (await client.get("/debug/workers")).status_code == 503
-    await asyncio.wait_for(inspector.cancelled.wait(), 5)
+    async with asyncio.timeout(60):
+        while inspector.hanging:
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ async def test_a_loop_too_busy_is_a_503_and_its_question_is_withdrawn(
 async def test_bodies_are_bounded(client: httpx.AsyncClient, head: bytes, status: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
     writer.write(b"POST /debug/explain HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n")
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     assert answer.split(b" ")[1] == status
     writer.close()
     await writer.wait_closed()
@@ -155,4 +158,4 @@ async def test_a_port_in_use_is_an_oserror(inspector: ScriptedInspector) -> None
 
 
 async def test_it_can_be_stopped_without_having_been_started(inspector: ScriptedInspector) -> None:
-    await asyncio.wait_for(AdminServer(inspector, "127.0.0.1", 0).stop(), 5)
+    await asyncio.wait_for(AdminServer(inspector, "127.0.0.1", 0).stop(), 60)

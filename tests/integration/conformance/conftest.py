@@ -13,8 +13,8 @@ import httpx
 from epp.testing.process import ChildProcess
 
 _PORTS = ("--grpc-port", "0", "--grpc-health-port", "0", "--metrics-port", "0")
-_COMMAND_S = 60.0
-_READY_S = 20.0
+_COMMAND_S = 100.0
+_READY_S = 60.0
 
 
 @contextlib.asynccontextmanager
@@ -33,12 +33,12 @@ async def serving(folder: Path, endpoints: Sequence[str], *flags: str | Path) ->
         *(sys.executable, "-m", "epp", "serve", "--endpoints-file", file, "--bind-address", "127.0.0.1"),
         *(*_PORTS, "--scrape-metrics=false", "--drain-timeout", "1s", *flags),
     )
-    async with ChildProcess("picker", argv, folder / "picker.log", stop_grace_s=15) as process:
-        await _ready(int(process.ready["metrics_port"]))
+    async with ChildProcess("picker", argv, folder / "picker.log", stop_grace_s=60) as process:
+        await until_ready(int(process.ready["metrics_port"]))
         yield process
 
 
-async def _ready(metrics_port: int) -> None:
+async def until_ready(metrics_port: int) -> None:
     """Wait until the picker has somebody to pick, and its tokenizer if it has one."""
     async with (
         asyncio.timeout(_READY_S),

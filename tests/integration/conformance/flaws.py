@@ -447,7 +447,7 @@ class SharesBodies(TinyPicker):
 
     async def think(self, seen: Seen) -> None:
         self.last = bytes(seen.body)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
         seen.body[:] = self.last
 
 
@@ -615,6 +615,13 @@ CAUGHT: Final[dict[type[TinyPicker], dict[str, str]]] = {
 }
 """Broken picker → case that must fail → words of what it must have seen."""
 
+WAITED_FOR: Final = frozenset({
+    BodiesOnly, ClosesAtSecondEnds, HoldsBufferedHeads, HoldsResponses, HoldsStreamedBodies, NeedsContent,
+    NeverEnds, NoEmptyResponseEnds, NoHeadsWithoutBodies, NoHeadsWithoutBody, NoResponseHeads,
+    NoResponseTrailers, NoTrailers, OneAtATime,
+})  # fmt: skip
+"""Those that are noticed by an answer that never comes."""
+
 BROKEN_BY: Final = {
     "body-first": "resilience.body-first",
     "trailers-first": "resilience.trailers-first",
@@ -634,4 +641,4 @@ LEAKS: Final = (
 )
 """Each of these alone makes :class:`CountsOpenStreams` refuse."""
 
-__all__ = ["BROKEN_BY", "CAUGHT", "LEAKS", "BreaksOnGarbage", "CountsOpenStreams"]
+__all__ = ["BROKEN_BY", "CAUGHT", "LEAKS", "WAITED_FOR", "BreaksOnGarbage", "CountsOpenStreams"]

@@ -48,7 +48,7 @@ async def test_envoy_agrees(
 ) -> None:
     async with EchoBackend() as backend, picker((backend.host_port,)).serving() as port:
         options = EnvoyOptions(pickers=[port], request_body=request_mode, response_body=response_mode)
-        async with EnvoyProcess(options) as envoy, httpx.AsyncClient(timeout=20) as client:
+        async with EnvoyProcess(options) as envoy, httpx.AsyncClient(timeout=60) as client:
             answer = await client.post(f"http://127.0.0.1:{envoy.port}/", content=BODY)
         if served:
             assert (answer.status_code, answer.json()["bytes"]) == (200, len(BODY))

@@ -46,7 +46,7 @@ async def gateway(
         )
         async with (
             EnvoyProcess(options) as envoy,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{envoy.port}", timeout=20) as client,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{envoy.port}", timeout=60) as client,
         ):
             yield client
 
@@ -97,7 +97,7 @@ async def test_every_target_port_of_the_selected_pods_is_used(tmp_path: Path, po
             expected = list(itertools.chain(*selected))
             counts = await served_by(client, addresses)
             assert set(counts) == set(expected)
-            assert min(counts.values()) * len(expected) * 3 > REQUESTS
+            assert min(counts.values()) * len(expected) * 10 > REQUESTS, "equals are drawn from, evenly"
         assert set(await served_by(client, pods[2][1], 10)) == {pods[2][1]}
 
 

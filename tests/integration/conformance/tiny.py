@@ -230,4 +230,4 @@ class TinyPicker:
         try:
             yield port
         finally:
-            await asyncio.wait_for(server.stop(0), 10)
+            await asyncio.wait_for(server.stop(0), 60)

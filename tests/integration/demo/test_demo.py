@@ -68,7 +68,7 @@ async def test_the_demo_answers_everything_and_finds_more_prefixes_with_kv(tmp_p
 async def test_an_interrupted_demo_stops_what_it_started(tmp_path: Path) -> None:
     async with demo(tmp_path, "--once", "--seconds", "8") as process:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             while b"round-robin : " not in await process.stdout.readline():
                 pass
             assert left_behind(tmp_path)

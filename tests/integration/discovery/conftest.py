@@ -6,7 +6,6 @@ import ipaddress
 import json
 import os
 import shutil
-import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,22 +19,16 @@ from cryptography.x509.oid import NameOID
 from epp.config.model import EtcdConfig
 from epp.discovery.etcd_client import EtcdClient
 from epp.net.http import FetchError
+from epp.testing.ports import HeldPort
 from epp.wire.etcd import PUT_PATH, EtcdError, put_request
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not condition():
             await asyncio.sleep(0.005)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Etcd:
@@ -46,8 +39,9 @@ class Etcd:
         self._binary = binary
         self.folder = folder
         self.pair = _write_pair(folder) if tls else None
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{free_port()}"
-        self._peer = f"http://127.0.0.1:{free_port()}"
+        self._places = HeldPort(), HeldPort()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._places[0].port}"
+        self._peer = f"http://127.0.0.1:{self._places[1].port}"
         self._process: asyncio.subprocess.Process | None = None
 
     def config(self, **changes: object) -> EtcdConfig:
@@ -99,6 +93,11 @@ class Etcd:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+    async def close(self) -> None:
+        await self.kill()
+        for place in self._places:
+            place.close()
 
     async def call(self, path: str, body: bytes) -> bytes:
         return await EtcdClient(self.config()).call(path, body)
@@ -156,7 +155,7 @@ async def _running(folder: Path, *, tls: bool = False) -> AsyncIterator[Etcd]:
         await server.start()
         yield server
     finally:
-        await server.kill()
+        await server.close()
 
 
 @pytest.fixture

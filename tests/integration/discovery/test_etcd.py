@@ -5,7 +5,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from epp.discovery.etcd import EtcdDiscovery
 from epp.discovery.etcd_register import MIN_TTL_S, Registrar
 from epp.testing.process import ChildProcess
 from tests.integration.discovery.conftest import Etcd, eventually
+from tests.integration.peers import listening
 
 
 def entry(name: str, port: int = 8000, **more: object) -> bytes:
@@ -92,8 +93,7 @@ async def test_a_killed_etcd_leaves_the_last_set_and_is_followed_again(etcd: Etc
         assert names(discovery) == ["kept", "leased"]
         await etcd.start()
         await etcd.put("/t/new", entry("new", 3))
-        await eventually(lambda: names(discovery) == ["kept", "leased", "new"])
-        assert discovery.problem is None
+        await eventually(lambda: names(discovery) == ["kept", "leased", "new"] and discovery.problem is None)
 
 
 async def test_an_etcd_that_forgot_everything(etcd: Etcd) -> None:
@@ -111,19 +111,26 @@ async def test_an_etcd_that_forgot_everything(etcd: Etcd) -> None:
 async def test_a_silent_watch_is_opened_anew_where_it_ended(
     etcd: Etcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RESOLVE_AGAIN_S", 0.05)
+    monkeypatch.setattr(module, "RESOLVE_AGAIN_S", 0.25)
     lists: list[None] = []
+    watches: list[None] = []
     discovery = EtcdDiscovery(etcd.config())
-    listed = discovery._list
+    listed, watched = discovery._list, discovery._client.lines
 
     async def list_and_count() -> None:
         lists.append(None)
         await listed()
 
+    def watch_and_count(path: str, body: bytes, idle_s: float) -> AsyncGenerator[bytes, None]:
+        watches.append(None)
+        return watched(path, body, idle_s)
+
     monkeypatch.setattr(discovery, "_list", list_and_count)
+    monkeypatch.setattr(discovery._client, "lines", watch_and_count)
     async with running(discovery):
         for index in range(3):
-            await asyncio.sleep(0.06)  # longer than a watch may be silent
+            opened = len(watches)
+            await eventually(lambda opened=opened: len(watches) > opened)  # type: ignore[misc]
             await etcd.put(f"/t/{index}", entry(f"w{index}", 100 + index))
         await eventually(lambda: len(discovery.snapshot.endpoints) == 3)
     assert len(lists) == 1
@@ -177,14 +184,12 @@ async def test_what_listens_and_is_no_etcd(answer: bytes, says: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"}")
         writer.write(answer)
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
-    async with server, running(discovery):
-        await eventually(lambda: says in str(discovery.problem))
-        assert discovery.snapshot.endpoints == ()
+    async with listening(serve) as port:
+        discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
+        async with running(discovery):
+            await eventually(lambda: says in str(discovery.problem))
+            assert discovery.snapshot.endpoints == ()
 
 
 PAGE = b'{"header": {"revision": "5"}}'
@@ -218,13 +223,11 @@ async def test_a_watch_that_goes_wrong(answer: bytes, says: str, monkeypatch: py
         asked = await reader.readuntil(b"}")
         page = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
         writer.write(page if b"/range " in asked else answer)
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
-    async with server, running(discovery):
-        await eventually(lambda: says in str(discovery.problem))
+    async with listening(serve) as port:
+        discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
+        async with running(discovery):
+            await eventually(lambda: says in str(discovery.problem))
 
 
 @pytest.mark.parametrize("revision", [5, 4])
@@ -241,18 +244,16 @@ async def test_a_member_that_ends_every_watch_is_not_stormed(
         page = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
         watch = CHUNKED + chunk(created) + chunk(b"")
         writer.write(page if b"/range " in asked else watch)
-        writer.close()
         if b"/watch " in asked:
             watches.release()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
-    async with server, running(discovery):
-        await asyncio.wait_for(watches.acquire(), 10)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(watches.acquire(), 0.2)  # without a pause the next comes at once
-        assert discovery.problem is None
+    async with listening(serve) as port:
+        discovery = EtcdDiscovery(EtcdConfig(endpoints=(f"http://127.0.0.1:{port}",)))
+        async with running(discovery):
+            await asyncio.wait_for(watches.acquire(), 60)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(watches.acquire(), 0.2)  # without a pause the next comes at once
+            assert discovery.problem is None
 
 
 async def test_epp_register(etcd: Etcd, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import httpx
 
 from epp.testing.process import ChildProcess
 from tests.integration.discovery.conftest import DEADLINE_S, Etcd
+from tests.integration.peers import listening
 
 MODELS = b'{"object": "list", "data": [{"id": "here", "object": "model", "max_model_len": 2048}]}'
 
@@ -21,16 +22,13 @@ async def worker() -> AsyncIterator[int]:
     """A model server that lists one model, and knows nothing else; its port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                body = MODELS if b" /v1/models " in head.split(b"\r\n")[0] else b"{}"
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
-                writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-        writer.close()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            body = MODELS if b" /v1/models " in head.split(b"\r\n")[0] else b"{}"
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+            writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(answer) as port:
+        yield port
 
 
 def child(etcd: Etcd, folder: Path, name: str, *argv: str) -> ChildProcess:
@@ -67,7 +65,7 @@ async def test_the_frontend_serves_what_registers_in_its_namespace(etcd: Etcd, t
         registered = await stack.enter_async_context(registration(etcd, tmp_path, mine, "mine-abc"))
         await starting
         client = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{frontend.ready['http_port']}")
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{frontend.ready['http_port']}", timeout=60)
         )
 
         async def listed(count: int) -> bool:
@@ -85,7 +83,7 @@ async def test_the_picker_picks_from_what_registers(etcd: Etcd, tmp_path: Path) 
         picker = child(etcd, tmp_path, "picker", "epp", "serve", "--discovery-backend=etcd", *flags)
         await stack.enter_async_context(picker)
         client = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{picker.ready['metrics_port']}")
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{picker.ready['metrics_port']}", timeout=60)
         )
 
         async def is_ready() -> bool:

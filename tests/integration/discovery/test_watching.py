@@ -6,7 +6,7 @@ from pathlib import Path
 
 from epp.discovery.file import FileDiscovery
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 ONE = "endpoints: [{name: a, address: 10.0.0.1, port: 8000}]"
 TWO = "endpoints: [{name: a, address: 10.0.0.1, port: 8000}, {name: b, address: localhost, port: 8000}]"
 

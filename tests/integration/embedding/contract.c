@@ -4,14 +4,16 @@
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "epp_request.h"
 
-enum { THREADS = 8, ROUNDS = 50 };
+enum { THREADS = 8, ROUNDS = 50, FORKS = 4, CHILD_S = 90 };
 
 static int failures;
 static char error[512];
@@ -244,6 +246,53 @@ static void many_threads_ask(epp_request_picker picker) {
     }
 }
 
+static atomic_bool enough;
+
+static void *ask_until_enough(void *argument) {
+    const epp_request_picker picker = *(const epp_request_picker *)argument;
+    epp_request_input input = chat();
+    epp_request_result result;
+    input.flags = EPP_REQUEST_ASK_ONLY;
+    epp_request_result_init(&result);
+    while (!atomic_load(&enough)) {
+        (void)epp_request_select_worker(picker, &input, &result, NULL, 0);
+        epp_request_free_result(&result);
+    }
+    return NULL;
+}
+
+/* The parent's picker is closed here, and one of our own answers. */
+static int live_as_child(epp_request_picker parents) {
+    epp_request_picker picker = 0;
+    epp_request_input input = chat();
+    epp_request_result result;
+    alarm(CHILD_S);
+    failures = 0;
+    epp_request_result_init(&result);
+    EXPECT(epp_request_select_worker(parents, &input, &result, NULL, 0) == EPP_REQUEST_E_CLOSED);
+    EXPECT(epp_request_open(POOL, sizeof POOL - 1, &picker, error, sizeof error) == EPP_REQUEST_OK);
+    EXPECT(picker != parents);
+    EXPECT(epp_request_select_worker(picker, &input, &result, error, sizeof error) == EPP_REQUEST_OK);
+    epp_request_free_result(&result);
+    EXPECT(epp_request_close(picker, error, sizeof error) == EPP_REQUEST_OK);
+    return failures ? 1 : 0;
+}
+
+/* Forked while other threads are inside the library. */
+static void children_open_their_own(epp_request_picker picker) {
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, ask_until_enough, &picker);
+    for (int i = 0; i < FORKS; i++) {
+        int status = -1;
+        const pid_t child = fork();
+        if (child == 0) _exit(live_as_child(picker));
+        EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    }
+    atomic_store(&enough, 1);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    a_request_is_answered(picker);
+}
+
 /* No handler of ours, and nobody but the host's own threads (this one) takes its signals. */
 static void signals_are_the_hosts(void) {
     static const int watched[] = {SIGINT, SIGTERM, SIGPIPE, SIGCHLD, SIGHUP};
@@ -296,6 +345,7 @@ int main(void) {
     many_threads_ask(picker);
     signals_are_the_hosts();
     pickers_are_apart(picker);
+    children_open_their_own(picker);
     EXPECT(epp_request_close(picker, error, sizeof error) == EPP_REQUEST_OK);
     return failures == 0 ? 0 : 1;
 }

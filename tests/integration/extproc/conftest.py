@@ -41,6 +41,9 @@ class CountingMetrics:
     def request_finished(self, ending: str) -> None:
         self.counts[f"finished {ending}"] += 1
 
+    def model_restored(self, outcome: str) -> None:
+        self.counts[f"model {outcome}"] += 1
+
     def immediate_response(self, status: int, reason: str) -> None:
         self.counts[f"immediate {status} {reason}"] += 1
 
@@ -63,7 +66,7 @@ class Door:
     ports: BoundPorts
     metrics: CountingMetrics = field(default_factory=CountingMetrics)
 
-    async def settled(self, endings: int, deadline_s: float = 10.0) -> list[str]:
+    async def settled(self, endings: int, deadline_s: float = 60.0) -> list[str]:
         """The endings of all picks, once that many have come and none is open."""
         await until(
             lambda: len(self.engine.finished) >= endings and self.server.open_streams == 0, deadline_s
@@ -101,11 +104,11 @@ async def staged(door: Door, options: EnvoyOptions) -> AsyncIterator[Stage]:
     async with EnvoyProcess(options) as envoy:
         base = f"http://127.0.0.1:{envoy.port}"
         http2 = options.downstream_h2
-        async with httpx.AsyncClient(base_url=base, timeout=20, http2=http2, http1=not http2) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=60, http2=http2, http1=not http2) as client:
             yield Stage(door, envoy, client)
 
 
-async def until(true: Callable[[], bool], deadline_s: float = 10.0) -> None:
+async def until(true: Callable[[], bool], deadline_s: float = 60.0) -> None:
     """Poll until a condition holds; fails at the deadline."""
     end_s = time.monotonic() + deadline_s
     while not true():

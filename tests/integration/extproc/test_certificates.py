@@ -24,7 +24,7 @@ def presented(port: int) -> x509.Certificate:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     with plain, context.wrap_socket(plain, server_hostname="localhost") as secured:
         assert secured.selected_alpn_protocol() == "h2"
         presented = secured.getpeercert(binary_form=True)
@@ -82,7 +82,7 @@ async def test_client_certificates_are_demanded_when_a_ca_is_given(
             credentials = grpc.ssl_channel_credentials(root_certificates=root, **pair)
             async with grpc.aio.secure_channel(f"localhost:{door.ports.grpc}", credentials) as channel:
                 stub = health_pb2_grpc.HealthStub(channel)
-                return (await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)).status
+                return (await stub.Check(health_pb2.HealthCheckRequest(), timeout=60)).status
 
         assert await ask(private_key=client.key, certificate_chain=client.chain) == SERVING
         with pytest.raises(grpc.aio.AioRpcError):

@@ -53,7 +53,7 @@ async def chat(stage: Stage) -> None:
         for number in range(5):
             message = bytes([number]) * (number * 40_000 + 1) + b"end"
             await call.write(message)
-            assert await asyncio.wait_for(call.read(), 10) == message[::-1]
+            assert await asyncio.wait_for(call.read(), 60) == message[::-1]
         await call.done_writing()
         assert await call.read() == grpc.aio.EOF
         assert await call.code() is grpc.StatusCode.OK
@@ -83,7 +83,7 @@ async def test_failed_calls_keep_their_status(echo_port: int, config: ServerConf
     async with running_door(always(f"127.0.0.1:{echo_port}"), config) as door, staged(door, options) as stage:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{stage.envoy.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await channel.unary_unary("/test.Echo/Fail")(b"x", timeout=10)
+                await channel.unary_unary("/test.Echo/Fail")(b"x", timeout=60)
         assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.NOT_FOUND, "no such thing")
         await door.settled(1)
 
@@ -96,5 +96,5 @@ async def test_refused_calls_get_a_grpc_status(echo_port: int) -> None:
     async with running_door(answer) as door, staged(door, options) as stage:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{stage.envoy.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await channel.unary_unary("/test.Echo/Fail")(b"x", timeout=10)
+                await channel.unary_unary("/test.Echo/Fail")(b"x", timeout=60)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -38,24 +38,42 @@ async def test_every_request_goes_where_it_was_picked(
         await door.settled(16)
 
 
-async def test_untrusted_headers_do_not_reach_the_model_server(
-    backend: EchoBackend, destination: Answering
+DESTINATION = "x-gateway-destination-endpoint"
+GATEWAY_WORDS = dict.fromkeys((DESTINATION, f"{DESTINATION}-served", f"{DESTINATION}-subset"), "a:1")
+STEERING = {
+    "x-prefiller-host-port": "203.0.113.1:1",
+    "x-encoder-hosts-ports": "203.0.113.1:1",
+    "x-data-parallel-host-port": "203.0.113.1:1",
+    "x-kv-cache-source-host-port": "203.0.113.1:1",
+    "x-llm-d-not-yet-known": "1",
+    "x-llm-d-inference-objective": "urgent",
+    "x-llm-d-model-name-rewrite": "dearer",
+    "x-dynamo-worker-instance-id": "5",
+    "x-dynamo-request-priority": "9",
+    "x-worker-instance-id": "5",
+    "x-epp-degraded": "no",
+}
+WORDS = {"x-kept": "1", "x-llm-d-slo-ttft-ms": "200", "x-dynamo-session-id": "s"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_only_what_trusted_clients_say_steers_the_model_server(
+    backend: EchoBackend, destination: Answering, mode: BodyModeName, trusted: bool
 ) -> None:
-    untrusted = {
-        "x-gateway-destination-endpoint": "203.0.113.1:1",
-        "x-gateway-destination-endpoint-served": "203.0.113.1:1",
-        "x-gateway-destination-endpoint-subset": "203.0.113.1:1",
-        "x-prefiller-host-port": "203.0.113.1:1",
-        "x-dynamo-worker-instance-id": "5",
-    }
-    async with running_door(destination) as door, staged(door, EnvoyOptions(())) as stage:
-        response = await stage.client.post("/x", content=b"{}", headers={**untrusted, "x-kept": "1"})
+    sent = {**GATEWAY_WORDS, **STEERING, **WORDS}
+    passing = WORDS | (STEERING if trusted else {})
+    config = dataclasses.replace(PLAIN, trust_client_headers=trusted)
+    async with (
+        running_door(destination, config) as door,
+        staged(door, EnvoyOptions((), request_body=mode)) as stage,
+    ):
+        response = await stage.client.post("/x", content=b"{}", headers=sent)
         assert response.status_code == 200
         received = backend.received[0].headers
-        assert not received.keys() & (untrusted.keys() - {"x-gateway-destination-endpoint"})
-        assert received["x-gateway-destination-endpoint"] == backend.host_port
-        assert received["x-kept"] == "1"
-        assert not door.engine.requests[0].headers.keys() & untrusted.keys()
+        assert {k: v for k, v in received.items() if k in sent} == {**passing, DESTINATION: backend.host_port}
+        asked = door.engine.requests[0].headers
+        assert {k: v for k, v in asked.items() if k in sent} == passing
 
 
 async def test_the_list_falls_back_to_the_next_endpoint(

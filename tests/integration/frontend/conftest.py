@@ -19,7 +19,8 @@ import yaml
 from epp.testing.vocab import cached_model_dir
 
 MODEL = "sim"
-_READY_S = 40.0
+_READY_S = 90.0
+_CALL_S = 60.0
 _SPEEDS = ("--prefill-tokens-per-s", "5000", "--decode-tokens-per-s", "400")
 
 
@@ -34,7 +35,7 @@ class Child:
     def stop(self) -> int:
         self.process.terminate()
         try:
-            return self.process.wait(15)
+            return self.process.wait(60)
         finally:
             self.process.kill()
             self.process.wait()
@@ -58,7 +59,7 @@ def started(argv: list[str], log: Path) -> Child:
     return Child(process, json.loads(line), log)
 
 
-def until(true: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
+def until(true: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
     """Poll until a condition holds; fails at the deadline."""
     end_s = time.monotonic() + deadline_s
     while not true():
@@ -111,7 +112,7 @@ class Site:
         child = started(argv, log)
         self.stack.callback(child.stop)
         url = f"http://127.0.0.1:{child.ready['http_port']}"
-        return Front(child, url, self.stack.enter_context(httpx.Client(base_url=url, timeout=20)))
+        return Front(child, url, self.stack.enter_context(httpx.Client(base_url=url, timeout=_CALL_S)))
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
 from epp.core.poolrules import PoolRules
 from epp.discovery.kubernetes import KubernetesDiscovery, PoolReference, find_access
@@ -28,6 +29,8 @@ from epp.testing.kubeapi.objects import (
     status,
 )
 from epp.testing.kubeapi.server import ApiServer
+from epp.wire.kubernetes.objectives import LLM_D
+from epp.wire.kubernetes.pools import GROUP_V1
 from tests.integration.kubernetes.prepare import prepare
 
 DEADLINE_S = 60.0
@@ -39,6 +42,25 @@ def old_pools_definition() -> Path:
     """Of InferencePool v1alpha2."""
     files = custom_resources(WITH_V1ALPHA2_VERSION)
     return next(file for file in files if file.name == "inference.networking.x-k8s.io_inferencepools.yaml")
+
+
+def llm_d_definitions(folder: Path, pools: str) -> tuple[Path, ...]:
+    """Of InferenceObjective and InferenceModelRewrite in llm-d's group, made of the inference extension's:
+    they are the same but for the group, and llm-d's modules cannot be had everywhere. ``pools``: the group of
+    a reference to a pool that names none, in which versions of llm-d differ."""
+    made: list[Path] = []
+    for plural in ("inferenceobjectives", "inferencemodelrewrites"):
+        name = f"inference.networking.x-k8s.io_{plural}.yaml"
+        (file,) = (file for file in custom_resources() if file.name == name)
+        definition = yaml.safe_load(file.read_text())
+        definition["metadata"]["name"] = f"{plural}.{LLM_D}"
+        definition["spec"]["group"] = LLM_D
+        for version in definition["spec"]["versions"]:
+            spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+            spec["properties"]["poolRef"]["properties"]["group"]["default"] = pools
+        made.append(folder / f"{LLM_D}_{plural}.yaml")
+        made[-1].write_text(yaml.safe_dump(definition))
+    return tuple(made)
 
 
 async def eventually(condition: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:
@@ -128,9 +150,10 @@ async def running(folder: Path) -> AsyncIterator[ApiServer]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(toolchain: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiServer]:
-    async with running(tmp_path_factory.mktemp("kubeapi")) as server:
+    folder = tmp_path_factory.mktemp("kubeapi")
+    async with running(folder) as server:
         await server.install()
-        await server.install(old_pools_definition())
+        await server.install(old_pools_definition(), *llm_d_definitions(folder, GROUP_V1))
         yield server
 
 

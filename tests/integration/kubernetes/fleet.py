@@ -3,7 +3,7 @@
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,8 @@ class Fleet:
         self.timeline = Timeline()
         self.made = 0
         """Pods ever created."""
+        self.paced: Callable[[], object] = lambda: None
+        """Called before each step of a churn; waits until the traffic has kept up."""
         self._admin = admin
         self._pods = PODS.format("llm")
         self._pool = f"{POOLS.format('llm')}/llm"
@@ -55,6 +57,7 @@ class Fleet:
     def churn(self, team: str, steps: int, size: int) -> None:
         """So many things happen to pods of one team, which keeps to a size."""
         for _ in range(steps):
+            self.paced()
             self._step(team, size)
 
     def switch(self, team: str) -> None:

@@ -52,7 +52,7 @@ async def answering(folder: Path, *pieces: bytes, keep_open: bool = False) -> As
     assert all(b"\r\nAuthorization: Bearer t\r\n" in head for head in asked)
 
 
-async def lines(client: ApiClient, idle_s: float = 10.0) -> list[bytes]:
+async def lines(client: ApiClient, idle_s: float = 60.0) -> list[bytes]:
     read: list[bytes] = []
     async with aclosing(client.lines("/x", idle_s)) as batches:
         async for batch in batches:
@@ -65,7 +65,7 @@ async def test_retry_after(tmp_path: Path) -> None:
     head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: %d\r\n\r\n" % len(body)
     async with answering(tmp_path, head + body) as client:
         with pytest.raises(RefusedError, match="too many") as refusal:
-            await client.get("/x", 10)
+            await client.get("/x", 60)
     assert (refusal.value.status, refusal.value.retry_after_s) == (429, 7.0)
 
 
@@ -88,7 +88,7 @@ async def test_lines_in_any_pieces(tmp_path: Path) -> None:
 
 async def test_silence_ends_a_watch(tmp_path: Path) -> None:
     async with answering(tmp_path, CHUNKED + b"4\r\none\n\r\n", keep_open=True) as client:
-        assert await lines(client, idle_s=0.05) == [b"one"]
+        assert await lines(client, idle_s=1.0) == [b"one"]
 
 
 async def test_a_break_in_the_middle(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ async def test_a_break_in_the_middle(tmp_path: Path) -> None:
 async def test_no_answer_in_time(tmp_path: Path) -> None:
     async with answering(tmp_path, keep_open=True) as client:
         with pytest.raises(FetchError) as error:
-            await client.get("/x", 0.05)
+            await client.get("/x", 1.0)
     assert error.value.failure is FetchFailure.TIMEOUT
 
 
 async def test_what_is_not_http(tmp_path: Path) -> None:
     async with answering(tmp_path, b"SSH-2.0-OpenSSH\r\n\r\n") as client:
         with pytest.raises(FetchError) as error:
-            await client.get("/x", 10)
+            await client.get("/x", 60)
     assert error.value.failure is FetchFailure.PROTOCOL
 
 
@@ -116,7 +116,7 @@ async def test_a_line_and_a_page_without_end(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "MAX_PAGE_BYTES", 100)
     endless = OK + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000
     async with answering(tmp_path, endless) as client:
-        for read in (lines(client), client.get("/x", 10)):
+        for read in (lines(client), client.get("/x", 60)):
             with pytest.raises(FetchError) as error:
                 await read
             assert error.value.failure is FetchFailure.TOO_LARGE
@@ -126,5 +126,5 @@ async def test_nobody_there(tmp_path: Path) -> None:
     async with answering(tmp_path) as client:
         pass
     with pytest.raises(FetchError) as error:
-        await client.get("/x", 10)
+        await client.get("/x", 60)
     assert error.value.failure is FetchFailure.CONNECT

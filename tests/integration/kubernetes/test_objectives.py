@@ -17,25 +17,26 @@ from epp.discovery.kubernetes import KubernetesDiscovery
 from epp.testing.calls import request_body, request_headers
 from epp.testing.kubeapi.objects import BINDINGS, ROLES, reader
 from epp.testing.process import ChildProcess
+from epp.wire.kubernetes.objectives import LLM_D
 from tests.integration.kubernetes.conftest import DEADLINE_S, Space, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1500)]
-GROUP = "inference.networking.x-k8s.io"
+OLDER = "inference.networking.x-k8s.io"
+both_groups = pytest.mark.parametrize("group", [LLM_D, OLDER])
 COMPONENT = Path(__file__).parents[3] / "gateway-manifests/components/objectives/kustomization.yaml"
 BODY = b'{ "model" : "chat", "prompt": "hello", "temperature": 0.50 }'
 
 
 class Rules:
-    """Objectives and rewrites in one namespace."""
+    """Objectives and rewrites of one group in one namespace."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, group: str) -> None:
         self._admin = space.server.admin
-        self._root = f"/apis/{GROUP}/v1alpha2/namespaces/{space.name}"
-        space.add_pool("a")
-        space.add("w", "10.0.0.1")
+        self._version = f"{group}/v1alpha2"
+        self._root = f"/apis/{self._version}/namespaces/{space.name}"
 
     def add(self, kind: str, name: str, spec: dict[str, Any], pool: str = "pool") -> None:
-        tree = {"apiVersion": f"{GROUP}/v1alpha2", "kind": kind, "metadata": {"name": name}}
+        tree = {"apiVersion": self._version, "kind": kind, "metadata": {"name": name}}
         self._admin.create(self._path(kind), {**tree, "spec": {"poolRef": {"name": pool}, **spec}})
 
     def edit(self, kind: str, name: str, **spec: Any) -> None:
@@ -46,6 +47,12 @@ class Rules:
 
     def _path(self, kind: str) -> str:
         return f"{self._root}/{kind.lower()}s"
+
+
+def serve(space: Space) -> None:
+    """A pool with one pod."""
+    space.add_pool("a")
+    space.add("w", "10.0.0.1")
 
 
 def allow(space: Space) -> None:
@@ -71,9 +78,11 @@ async def ready(discovery: KubernetesDiscovery) -> None:
     )
 
 
-async def test_objectives_come_change_and_go(space: Space) -> None:
+@both_groups
+async def test_objectives_come_change_and_go(space: Space, group: str) -> None:
     allow(space)
-    made, rules = Rules(space), PoolRules()
+    serve(space)
+    made, rules = Rules(space, group), PoolRules()
     made.add("InferenceObjective", "batch", {"priority": -5})
     made.add("InferenceObjective", "plain", {})
     made.add("InferenceObjective", "foreign", {"priority": 7}, pool="another-pool")
@@ -86,9 +95,11 @@ async def test_objectives_come_change_and_go(space: Space) -> None:
         await eventually(lambda: rules.priorities == {"batch": 9, "new": 1}, lambda: rules.priorities)
 
 
-async def test_rewrites_come_change_and_go(space: Space) -> None:
+@both_groups
+async def test_rewrites_come_change_and_go(space: Space, group: str) -> None:
     allow(space)
-    made, rules = Rules(space), PoolRules()
+    serve(space)
+    made, rules = Rules(space, group), PoolRules()
 
     def models(name: str) -> tuple[str, ...]:
         targets = rules.rewrites.targets(name)
@@ -107,12 +118,28 @@ async def test_rewrites_come_change_and_go(space: Space) -> None:
         await eventually(lambda: models("chat") == ())
 
 
+async def test_objects_move_from_one_group_to_the_other(space: Space) -> None:
+    allow(space)
+    serve(space)
+    before, after, rules = Rules(space, OLDER), Rules(space, LLM_D), PoolRules()
+    before.add("InferenceObjective", "moved", {"priority": 1})
+    before.add("InferenceObjective", "stays", {"priority": 3})
+    async with space.discovered(rules=rules):
+        await eventually(lambda: rules.priorities == {"moved": 1, "stays": 3}, lambda: rules.priorities)
+        after.add("InferenceObjective", "moved", {"priority": 2})
+        await eventually(lambda: rules.priorities == {"moved": 2, "stays": 3}, lambda: rules.priorities)
+        before.remove("InferenceObjective", "moved")
+        before.edit("InferenceObjective", "stays", priority=4)
+        await eventually(lambda: rules.priorities == {"moved": 2, "stays": 4}, lambda: rules.priorities)
+
+
 async def test_without_the_right_they_are_not_used_and_nothing_is_wrong(
     space: Space, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    made, rules = Rules(space), PoolRules()
-    made.add("InferenceObjective", "batch", {"priority": -5})
+    serve(space)
+    rules = PoolRules()
+    Rules(space, LLM_D).add("InferenceObjective", "batch", {"priority": -5})
     async with space.discovered(rules=rules) as discovery:
         await ready(discovery)
         await eventually(lambda: caplog.text.count("inferenceobjectives is not used") == 2)
@@ -122,14 +149,15 @@ async def test_without_the_right_they_are_not_used_and_nothing_is_wrong(
 
 async def test_a_picker_rewrites_the_body(space: Space, tmp_path: Path) -> None:
     allow(space)
-    Rules(space).add("InferenceModelRewrite", "r", {"rules": [to("small", matching="chat")]})
+    serve(space)
+    Rules(space, LLM_D).add("InferenceModelRewrite", "r", {"rules": [to("small", matching="chat")]})
     kubeconfig = space.server.kubeconfig(space.name, {"token": "picker-token"})
     ports = ("--grpc-port=0", "--grpc-health-port=0", "--metrics-port=0", "--secure-serving=false")
     pool = ("--pool-name=pool", f"--pool-namespace={space.name}", f"--kubeconfig={kubeconfig}")
     argv = [sys.executable, "-m", "epp", "serve", *ports, *pool, "--no-scrape-metrics"]
     async with (
         ChildProcess("picker", argv, tmp_path / "picker.log") as picker,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{picker.ready['metrics_port']}") as page,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{picker.ready['metrics_port']}", timeout=60) as page,
         grpc.aio.insecure_channel(f"127.0.0.1:{picker.ready['grpc_port']}") as channel,
         asyncio.timeout(DEADLINE_S),
     ):
@@ -142,7 +170,7 @@ async def test_a_picker_rewrites_the_body(space: Space, tmp_path: Path) -> None:
 
 async def _sent(channel: grpc.aio.Channel) -> bytes:
     """The body as the picker gives it to the gateway."""
-    stream = channel.stream_stream("/envoy.service.ext_proc.v3.ExternalProcessor/Process")(timeout=10)
+    stream = channel.stream_stream("/envoy.service.ext_proc.v3.ExternalProcessor/Process")(timeout=60)
     duplex = BodyMode.FULL_DUPLEX_STREAMED
     head = {":method": "POST", ":path": "/v1/completions"}
     await stream.write(request_headers(head, modes=Modes(duplex, duplex)))

@@ -34,6 +34,33 @@ async def test_readiness_termination_and_another_address(space: Space) -> None:
         assert "selects 2 pods (app=a), none of them Ready" in discovery.problem
 
 
+async def test_pods_on_their_nodes_network_share_its_address(space: Space) -> None:
+    space.add_pool("a", 8000, 8001)
+    for port in (8000, 8001):
+        space.add(f"w{port}", "10.0.0.1", **{"epp/active-ports": str(port)})
+    async with space.discovered() as discovery:
+        await settles(discovery, {"10.0.0.1:8000", "10.0.0.1:8001"})
+        space.remove("w8000")
+        await settles(discovery, {"10.0.0.1:8001"})
+
+
+async def test_a_pod_that_is_replaced_under_its_name(space: Space) -> None:
+    """As StatefulSets do: the new one serves when it is Ready, at its own address."""
+    space.add_pool()
+    space.add("w-0", "10.0.0.1")
+    space.add("w-1", "10.0.0.2")
+    async with space.discovered() as discovery:
+        await settles(discovery, {"10.0.0.1:8000", "10.0.0.2:8000"})
+        seen: list[set[str]] = []
+        discovery.subscribe(lambda _: seen.append(places(discovery)))
+        space.remove("w-0")
+        space.add("w-0", "10.0.0.3", ready=False)
+        await settles(discovery, {"10.0.0.2:8000"})
+        space.be("w-0", "10.0.0.3")
+        await settles(discovery, {"10.0.0.2:8000", "10.0.0.3:8000"})
+        assert seen[1:] == [{"10.0.0.2:8000"}, {"10.0.0.2:8000", "10.0.0.3:8000"}]
+
+
 async def test_addresses_of_both_families(space: Space) -> None:
     space.add_pool()
     space.add("six", "fd00::1")

@@ -1,16 +1,12 @@
 """What happens to the pool itself."""
 
-from pathlib import Path
-
 import pytest
 
 from epp.testing.kubeapi.objects import old_pool
 from tests.integration.kubernetes.conftest import (
     Space,
     eventually,
-    old_pools_definition,
     places,
-    running,
     settles,
 )
 
@@ -75,15 +71,3 @@ async def test_the_older_version_where_the_newer_has_no_such_pool(space: Space) 
     space.server.admin.create(space.old_pools, old_pool("pool", {"app": "b"}, 8000))
     async with space.discovered() as discovery:
         await settles(discovery, {"10.0.0.2:8000"})
-
-
-async def test_without_definitions_then_with_the_older_one_alone(toolchain: None, tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        space = Space(server, "default")
-        space.allow()
-        two_teams(space)
-        async with space.discovered() as discovery:
-            await eventually(lambda: "CustomResourceDefinition" in (discovery.problem or ""))
-            await server.install(old_pools_definition())
-            server.admin.create(space.old_pools, old_pool("pool", {"app": "a"}, 8000))
-            await settles(discovery, {"10.0.0.1:8000"})

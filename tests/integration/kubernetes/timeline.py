@@ -1,4 +1,9 @@
-"""Who served when, by what was written to the API server; and requests held against it."""
+"""Who served when, by what was written to the API server and what the picker said of it; requests held
+against both.
+
+Nothing here is a matter of how fast anything is: the picker may take its time to hear that a pod is gone, but
+from when it says so no request may go there.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,12 +23,22 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at the picker's page of workers."""
+
+    asked_s: float
+    answered_s: float
+    addresses: frozenset[str]
+    """Those it picked from at some time between the two."""
+
+
+@dataclass(frozen=True, slots=True)
 class Absence:
-    """An address at which no pod of the pool serves."""
+    """An address at which no pod of the pool serves, and the picker knows it."""
 
     address: str
     known_s: float
-    """When the picker has to have heard of it."""
+    """When the picker had said so."""
     until_s: float
     """When a pod of the pool began to be made ready there."""
 
@@ -41,11 +56,11 @@ class _Change:
 
 
 class Timeline:
-    """Fill it with what was written, in order; an address serves nobody before the first word of it."""
+    """Fill it with what was written and seen, in order; an address serves nobody before the first word."""
 
     def __init__(self) -> None:
         self._changes: defaultdict[str, list[_Change]] = defaultdict(list)
-        self._outages: list[tuple[float, float]] = []
+        self._sights: list[Sight] = []
 
     def note(self, address: str, *, serves: bool, began_s: float, done_s: float) -> None:
         """A write after which a pod serves, or does not; said again it changes nothing."""
@@ -53,23 +68,31 @@ class Timeline:
         if serves != (bool(changes) and changes[-1].serves):
             changes.append(_Change(serves, began_s, done_s))
 
-    def note_outage(self, began_s: float, over_s: float) -> None:
-        """Nobody could hear of anything: what was written in it, or just before, counts from its end."""
-        self._outages.append((began_s, over_s))
+    def saw(self, sight: Sight) -> None:
+        """What the picker said."""
+        self._sights.append(sight)
 
-    def absences(self, addresses: Iterable[str], delay_s: float) -> Iterator[Absence]:
-        """Those that last longer than the delay."""
+    def absences(self, addresses: Iterable[str]) -> Iterator[Absence]:
+        """Those that the picker had heard of before they were over."""
         for address in addresses:
             known_s = -inf
             for change in self._changes[address]:
-                if not change.serves:
-                    known_s = self._heard_s(change.done_s, delay_s) + delay_s
-                elif known_s < change.began_s:
+                if change.serves and known_s < change.began_s:
                     yield Absence(address, known_s, change.began_s)
+                if not change.serves:
+                    known_s = self._known_s(address, change.done_s, self._back_s(address, change.done_s))
             if not self._changes[address] or not self._changes[address][-1].serves:
                 yield Absence(address, known_s, inf)
 
-    def _heard_s(self, done_s: float, delay_s: float) -> float:
-        return max(
-            [done_s, *(over_s for began_s, over_s in self._outages if began_s - delay_s < done_s < over_s)]
-        )
+    def _back_s(self, address: str, gone_s: float) -> float:
+        """When a pod begins to come back there."""
+        later = (c.began_s for c in self._changes[address] if c.serves and c.began_s >= gone_s)
+        return next(later, inf)
+
+    def _known_s(self, address: str, gone_s: float, until_s: float) -> float:
+        """From when on the picker no longer named it; infinity: it did so all the time."""
+        known_s = inf
+        for sight in self._sights:
+            if gone_s < sight.asked_s and sight.answered_s < until_s:
+                known_s = inf if address in sight.addresses else min(known_s, sight.answered_s)
+        return known_s

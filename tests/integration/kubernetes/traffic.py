@@ -1,6 +1,7 @@
 """Requests without a pause, and the model servers that they may come to."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ from epp.testing.backend import EchoBackend
 from tests.integration.kubernetes.timeline import Exchange
 
 _NUMBER: Final = "x-number"
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 60.0
 _SENDERS: Final = 6
 _PAUSE_S: Final = 0.03
 
@@ -25,8 +26,7 @@ class Traffic:
         """``ports``: of proxies on loopback, taken by turns."""
         self.exchanges: list[Exchange] = []
         """Those that are over, in order of their end."""
-        self.last_sent_s = 0.0
-        """When the youngest request that is over was sent."""
+        self._more = threading.Condition()
         self._ports = ports
         self._numbers = count()
         self._over = asyncio.Event()
@@ -39,6 +39,12 @@ class Traffic:
                 tasks.create_task(self._send_all(client))
             yield
             self._over.set()
+
+    def wait_for(self, count: int) -> None:
+        """Blocking, on another thread: until so many more requests are over."""
+        with self._more:
+            wanted = len(self.exchanges) + count
+            assert self._more.wait_for(lambda: len(self.exchanges) >= wanted, _TIMEOUT_S), "no traffic"
 
     async def _send_all(self, client: httpx.AsyncClient) -> None:
         while not self._over.is_set():
@@ -54,8 +60,9 @@ class Traffic:
             outcome = str(answer.status_code)
         except httpx.HTTPError as error:
             outcome = repr(error)
-        self.exchanges.append(Exchange(number, sent_s, time.monotonic(), outcome))
-        self.last_sent_s = max(self.last_sent_s, sent_s)
+        with self._more:
+            self.exchanges.append(Exchange(number, sent_s, time.monotonic(), outcome))
+            self._more.notify_all()
 
 
 @asynccontextmanager

@@ -15,8 +15,9 @@ from epp.core.endpoints import Endpoint, PoolSnapshot, WorkerRank
 from epp.core.router import ApplyReport, KvEvent
 from epp.kvevents.sink import NullEventMetrics
 from epp.kvevents.subscriber import EventSubscriber
+from epp.testing.ports import HeldPort
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 END = b"\xff" * 8
 
 
@@ -32,9 +33,6 @@ def payload(name: int) -> bytes:
     return msgspec.msgpack.encode([1.0, [event], 0])
 
 
-_PORT_DEADLINE_S = 10.0
-
-
 class Publisher:
     """One rank's PUB and ROUTER sockets, as vLLM has them."""
 
@@ -43,18 +41,17 @@ class Publisher:
         self._replays = replays
         self._with_topic = with_topic
         self._kept = kept
-        self.live_port = self.replay_port = 0
+        self._places = HeldPort(), HeldPort()
+        self.live_port, self.replay_port = (place.port for place in self._places)
         self.asked: list[int] = []
         self.start()
 
     def start(self) -> None:
-        """Begin a life: an empty buffer, seq 0, the ports of the first life."""
+        """Begin a life: an empty buffer, seq 0, the ports of every life."""
         self.seq = 0
         self._buffer: list[tuple[int, bytes]] = []
         self._pub = self._bound(zmq.XPUB, self.live_port)
-        self.live_port = int(self._pub.last_endpoint.rsplit(b":", 1)[1])
         self._router = self._bound(zmq.ROUTER, self.replay_port)
-        self.replay_port = int(self._router.last_endpoint.rsplit(b":", 1)[1])
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve_replays, daemon=True)
         self._thread.start()
@@ -68,6 +65,8 @@ class Publisher:
     def close(self) -> None:
         self.stop()
         self._context.destroy(linger=0)
+        for place in self._places:
+            place.close()
 
     async def subscribed(self) -> None:
         """Wait until a subscriber is connected and its subscription has arrived."""
@@ -90,16 +89,16 @@ class Publisher:
         socket.linger = 0
         if kind == zmq.XPUB:
             socket.sndhwm = 0
-        deadline_s = time.monotonic() + _PORT_DEADLINE_S
+        end_s = time.monotonic() + DEADLINE_S
         while True:
             try:
-                socket.bind(f"tcp://127.0.0.1:{port or '*'}")
+                socket.bind(f"tcp://127.0.0.1:{port}")
             except zmq.ZMQError as error:
-                # Between two lives the kernel may lend the port to somebody's outgoing connection.
-                if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline_s:
+                # libzmq closes the listener of the life before on a thread of its own; the port stays ours.
+                if error.errno != zmq.EADDRINUSE or time.monotonic() > end_s:
                     socket.close()
                     raise
-                time.sleep(0.02)
+                time.sleep(0.005)
             else:
                 return socket
 
@@ -220,4 +219,4 @@ def publisher() -> Iterator[Publisher]:
 
 @pytest.fixture
 def listening() -> Listening:
-    return Listening(EventsConfig(replay_timeout_s=5.0))
+    return Listening(EventsConfig(replay_timeout_s=60.0))

@@ -9,6 +9,7 @@ import pytest
 
 from epp.core.endpoints import Endpoint, EngineKind
 from epp.kvevents.trtllm import events_url
+from tests.integration.peers import listening
 
 from .conftest import Listening, eventually
 
@@ -29,24 +30,19 @@ class EventServer:
         self.queue.append({"event_id": event_id, "window_size": 128, "data": data})
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                queue, self.queue = self.queue, []
-                body = msgspec.json.encode(queue)
-                head = f"HTTP/1.1 {self.status}\r\nContent-Length: {len(body)}\r\n\r\n"
-                writer.write(head.encode() + body)
-        except (asyncio.IncompleteReadError, OSError):
-            writer.close()
+        while True:
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            queue, self.queue = self.queue, []
+            body = msgspec.json.encode(queue)
+            head = f"HTTP/1.1 {self.status}\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[EventServer]:
     one = EventServer()
-    listener = await asyncio.start_server(one.serve, "127.0.0.1", 0)
-    one.port = listener.sockets[0].getsockname()[1]
-    yield one
-    listener.close()
+    async with listening(one.serve) as one.port:
+        yield one
 
 
 def worker(server: EventServer, path: str = "") -> Endpoint:

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 import pytest
 
+from epp.testing.ports import HeldPort
+
 Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 PAGE = b"""# TYPE vllm:num_requests_running gauge
@@ -29,15 +31,27 @@ class PageServer:
         self.answer: Answer = self.page
         self.connections = 0
         self.requests: list[bytes] = []
-        self.port = 0
+        self._place: HeldPort | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def port(self) -> int:
+        """The same one after a pause."""
+        assert self._place is not None
+        return self._place.port
 
     async def page(self, writer: asyncio.StreamWriter) -> None:
         writer.write(sized(PAGE))
 
     async def start(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self._place = self._place or HeldPort(host)
         self._server = await asyncio.start_server(self._serve, host, self.port, ssl=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """For good."""
+        await self.stop()
+        assert self._place is not None
+        self._place.close()
 
     async def stop(self) -> None:
         self._server.close()
@@ -75,4 +89,4 @@ async def server() -> AsyncIterator[PageServer]:
     one = PageServer()
     await one.start()
     yield one
-    await one.stop()
+    await one.close()

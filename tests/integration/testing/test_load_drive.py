@@ -8,6 +8,7 @@ from dataclasses import replace
 from epp.testing.engine import EngineConfig
 from epp.testing.engine.fleet import EngineSpec, Fleet
 from epp.testing.load import LoadSpec, Target, drive, make_plan, summarize
+from tests.integration.peers import listening
 
 CONFIG = EngineConfig(
     model="m", block_tokens=4, total_blocks=20_000, max_model_len=20_000, prefill_tokens_per_s=1e7,
@@ -24,7 +25,7 @@ async def test_every_request_is_answered_measured_and_counted() -> None:
     async with Fleet([EngineSpec("e-0", CONFIG)]) as fleet:
         target = Target("127.0.0.1", fleet.addresses[0].port, "m")
         outcomes = await drive(
-            make_plan(SPEC), target, deadline_s=30, progress=lambda done, total: seen.append((done, total))
+            make_plan(SPEC), target, deadline_s=60, progress=lambda done, total: seen.append((done, total))
         )
     summary = summarize(outcomes)
     assert (summary.requests, summary.errors) == (30, 0), summary.first_error
@@ -40,7 +41,7 @@ async def test_two_runs_ask_the_same_and_get_the_same_answers() -> None:
         async with Fleet([EngineSpec("e-0", CONFIG)]) as fleet:
             target = Target("127.0.0.1", fleet.addresses[0].port, "m")
             spec = replace(SPEC, fixed_concurrency=True, max_in_flight=5)
-            answers.append({o.index: o.answer for o in await drive(make_plan(spec), target, deadline_s=30)})
+            answers.append({o.index: o.answer for o in await drive(make_plan(spec), target, deadline_s=60)})
     assert answers[0] == answers[1]
 
 
@@ -52,13 +53,9 @@ async def server(answer: Callable[[asyncio.StreamWriter], None]) -> AsyncIterato
         await reader.readuntil(b"\r\n\r\n")
         answer(writer)
         await reader.read()
-        writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield Target("127.0.0.1", listening.sockets[0].getsockname()[1], "m")
-    finally:
-        listening.close()
+    async with listening(handle) as port:
+        yield Target("127.0.0.1", port, "m")
 
 
 ONE = make_plan(replace(SPEC, seconds=0.01))
@@ -72,7 +69,7 @@ async def test_garbage_a_hang_up_and_a_refusal_are_errors_in_words() -> None:
     }
     for words, behaviour in cases.items():
         async with server(behaviour) as target:
-            (outcome,) = await drive(ONE, target, deadline_s=10)
+            (outcome,) = await drive(ONE, target, deadline_s=60)
         assert words in outcome.error
 
 
@@ -82,9 +79,7 @@ async def test_what_never_answers_ends_at_the_deadline() -> None:
     assert outcome.error == "unfinished at the deadline"
 
 
-async def test_nobody_listening_is_an_error() -> None:
-    async with server(lambda _: None) as target:
-        pass
-    (outcome,) = await drive(ONE, target, deadline_s=10)
+async def test_nobody_listening_is_an_error(refusing_port: int) -> None:
+    (outcome,) = await drive(ONE, Target("127.0.0.1", refusing_port, "m"), deadline_s=60)
     assert outcome.status == 0
     assert outcome.error

@@ -68,6 +68,40 @@ def test_errors_are_typed(router: cabi.Router) -> None:
         question(b"abc")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"booking": -1},
+        {"booking": 2**64},
+        {"seed": 2**64},
+        {"pin_rank": -2},
+        {"pin_rank": 2**31},
+        {"expected_output_tokens": -1},
+        {"rules": {"temperature": -1.0}},
+        {"rules": {"disagg_min_prompt_tokens": -1}},
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_errors(router: cabi.Router, fields: dict[str, Any]) -> None:
+    router.upsert_worker(cabi.Worker(1))
+    with pytest.raises(ArgumentError):
+        router.select(_question_by(**fields))
+
+
+def _question_by(rules: dict[str, float] | None = None, **fields: Any) -> cabi.Request:
+    return question(rules=cabi.Rules(**(rules or {})), **fields)
+
+
+def test_rules_are_fields_of_a_request(router: cabi.Router) -> None:
+    router.upsert_worker(cabi.Worker(1))
+    router.select(question(booking=1))
+    limits = cabi.Rules(busy_prefill_tokens=1.0)
+    assert router.select(question(rules=limits)) is cabi.Status.OVERLOADED
+    for name in ("seed", "no_such_rule"):
+        with pytest.raises(ValueError, match=name):
+            cabi.Rules(**{name: 1})
+
+
 def test_bounds(router: cabi.Router) -> None:
     small = cabi.Router(cabi.Options(max_workers=2, max_ranks=3, max_bookings=1))
     small.upsert_worker(cabi.Worker(1, dp_size=2))

@@ -77,6 +77,20 @@ def test_it_chooses_the_scorers_policy_and_may_name_an_endpoints_file() -> None:
     assert load(text, "--endpoints-file=mine.yaml").config.discovery.endpoints_file == "mine.yaml"
 
 
+def test_the_pickers_of_the_conformance_suite_start() -> None:
+    text = OLD_HEAD + (
+        "plugins: [{type: header-based-testing-filter}, {type: destination-endpoint-served-verifier}]\n"
+        "schedulingProfiles:\n"
+        "- name: conformance-profile\n"
+        "  plugins: [{pluginRef: header-based-testing-filter}]\n"
+    )
+    loaded = load(text, "--pool-name=p", "--pool-namespace=n", "--v", "4", "--zap-encoder", "json")
+    assert loaded.config.server.conformance
+    assert str(loaded.sources["server.conformance"]) == "the conformance suite's plugins in picker.yaml"
+    assert not load(text, "--conformance=false").config.server.conformance
+    assert not load(CHART).config.server.conformance
+
+
 def test_a_policy_of_the_command_line_wins_and_the_profiles_are_said_to_be_unused() -> None:
     loaded = load(CHART, "--policy=ttft")
     assert loaded.config.routing.policy == "ttft"

@@ -367,18 +367,23 @@ PINS = {
     "x-gateway-inference-objective": "a",
     "x-dynamo-worker-instance-id": "7",
     "x-prefiller-host-port": "a:1",
+    "x-encoder-hosts-ports": "a:1",
+    "x-dynamo-something-new": "1",
+    "x-dp-rank": "1",
 }
+WORDS = {"x-ok": "1", "x-dynamo-session-id": "s", "x-llm-d-slo-ttft-ms": "200", "x-prefilled": "no"}
 
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_what_a_client_may_not_say_is_hidden_and_removed(trusted: bool) -> None:
     config = dataclasses.replace(CONFIG, trust_client_headers=trusted)
     exchange = Exchange(config)
-    (pick,) = exchange.receive(RequestHeaders(HEADERS | PINS | {"x-ok": "1"}, end_of_stream=True))
+    (pick,) = exchange.receive(RequestHeaders(HEADERS | PINS | WORDS, end_of_stream=True))
     assert isinstance(pick, Pick)
     (answer,) = exchange.receive(PICKED)
     assert isinstance(answer, AnswerHeaders)
     assert answer.steering is not None
+    assert pick.request.headers.keys() >= WORDS.keys()
     hidden = set(PINS) - set(pick.request.headers)
     assert hidden == set(answer.steering.remove_headers)
     assert hidden == ({k for k in PINS if k.startswith("x-gateway-dest")} if trusted else set(PINS))

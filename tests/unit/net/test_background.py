@@ -26,7 +26,7 @@ async def test_a_part_that_fails_is_counted_shown_and_started_again(caplog: pyte
     background = Background(on_failure, restart_pause_s=0)
     with caplog.at_level(logging.CRITICAL):
         background.start("part", work)
-        await asyncio.wait_for(up.wait(), 5)
+        await asyncio.wait_for(up.wait(), 60)
     assert failures == ["part", "part"]
     assert shown == ["OSError: broken"] * 2
     assert background.failing == {}
@@ -45,7 +45,7 @@ async def test_a_part_that_just_ends_is_started_again() -> None:
 
     background = Background(lambda _: None, restart_pause_s=0)
     background.start("part", work)
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 60)
     await background.stop()
 
 
@@ -69,7 +69,7 @@ async def test_a_part_that_does_not_stop_is_reported(caplog: pytest.LogCaptureFi
     assert cancelled.is_set()
     assert "stubborn did not stop" in caplog.text
     release.set()
-    await asyncio.wait({task}, timeout=5)
+    await asyncio.wait({task}, timeout=60)
     assert task.cancelled()
 
 
@@ -84,6 +84,6 @@ async def test_every_calls_again_and_again() -> None:
             enough.set()
 
     task = asyncio.create_task(every(0, action)())
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 60)
     task.cancel()
     await asyncio.wait({task})

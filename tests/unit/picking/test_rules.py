@@ -62,6 +62,22 @@ class TestRewriting:
         assert asked.body is not None
         assert picked.body == asked.body.replace(b'"chat"', b'"small"')
         assert picked.response_headers[-1] == ("x-llm-d-model-name-rewrite", "small")
+        assert picked.client_model == "chat"
+        assert picked.remove_headers == ("accept-encoding",)
+
+    async def test_a_body_that_names_the_target_already_is_not_drawn_again(self) -> None:
+        spine = Spine()
+        spine.rules.rewrites = Rewrites(others=WeightedModels(("gone",), (1,)))
+        asked = chat("hello", headers={"x-llm-d-model-name-rewrite": "forced"})
+        replaced = PickInput("POST", asked.path, asked.headers, asked.body, client_model="chat")
+        picked = await spine.picker.pick(replaced)
+        assert isinstance(picked, Picked)
+        assert (picked.body, picked.client_model, picked.remove_headers) == (None, None, ())
+        assert picked.response_headers[-1] == ("x-llm-d-model-name-rewrite", MODEL)
+        assert spine.tokenizer.asked[0][0] == MODEL
+        assert spine.recent.newest(1)[0]["model"] == "chat"
+        names = {"model_name": "chat", "target_model_name": MODEL, "fairness_id": "default-flow"}
+        assert spine.value("llm_d_epp_request_total", priority="0", **names) == 1
 
     @pytest.mark.parametrize("name", ["a\r\nset-cookie: x", "modèle"])
     async def test_a_name_that_no_header_can_hold_is_not_told(self, name: str) -> None:
@@ -75,7 +91,7 @@ class TestRewriting:
         spine = Spine()
         spine.rules.rewrites = TO_SMALL
         picked = await spine.picked()
-        assert picked.body is None
+        assert (picked.body, picked.client_model, picked.remove_headers) == (None, None, ())
         assert not picked.response_headers
 
     async def test_targets_share_by_weight(self) -> None:

@@ -1,9 +1,10 @@
 """The short cuts of the sandbox against the sandbox without them."""
 
+from functools import cache
 from typing import Any
 
 import pytest
-from jinja2 import Undefined
+from jinja2 import Template, Undefined
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
@@ -69,6 +70,45 @@ def test_the_short_cuts_give_the_answers_of_the_sandbox_itself(kind: str) -> Non
         assert _outcome(_QUICK.getattr, held, name) == _outcome(_PLAIN.getattr, held, name), name
     for key in _KEYS:
         assert _outcome(_QUICK.getitem, held, key) == _outcome(_PLAIN.getitem, held, key), key
+
+
+@pytest.mark.parametrize("kind", _OBJECTS)
+def test_look_ups_compiled_in_place_give_the_same_answers(kind: str) -> None:
+    def rendered(held: object, template: Template) -> str:
+        return template.render(o=held)
+
+    for quick, plain in _look_ups():
+        assert _outcome(rendered, _OBJECTS[kind], quick) == _outcome(rendered, _OBJECTS[kind], plain)
+
+
+@cache
+def _look_ups() -> list[tuple[Template, Template]]:
+    sources = [f"{{{{ o[{name!r}] }}}}" for name in _NAMES]
+    sources += [f"{{{{ o.{name} }}}}" for name in _NAMES if name.isidentifier()]
+    return [(_QUICK.from_string(source), _PLAIN.from_string(source)) for source in sources]
+
+
+def test_look_ups_in_macros_filters_conditions_and_nests() -> None:
+    source = (
+        "{% macro m(a, b=x.y.z) %}{{ a.y.z }}{{ b }}{{ a.y['nope'] is defined }}{% endmacro %}"
+        "{% for each in xs if each.y.z %}{{ each.y.z ~ loop.first ~ m(each) }}{% else %}none{% endfor %}"
+        "{% set n = namespace(found=x['y'].z) %}{% for y in xs %}{% set n.found = n.found ~ y['y']['z'] %}"
+        "{% endfor %}{{ n.found }}{{ xs | map(attribute='y.z') | list }}{{ (x.y if x.y.z else x).z }}"
+        "{% call(z) w(1) %}{{ z.y.z }}{% endcall %}"
+    ).replace("{% call", "{% macro w(n) %}{{ caller(x) }}{{ n }}{% endmacro %}{% call")
+    variables = {"x": {"y": {"z": "1"}}, "xs": [{"y": {"z": "2"}}, {"y": {}}]}
+    text = _PLAIN.from_string(source).render(variables)
+    assert text.startswith("2True21False")
+    assert _QUICK.from_string(source).render(variables) == text
+
+
+def test_macros_that_read_more_than_their_parameters() -> None:
+    source = (
+        "{% macro all(a) %}{{ a }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ all(1) }}{{ all(1, 2, c=3) }}"
+        "{% macro around(a, caller=none) %}{{ a }}{{ caller is none }}{% endmacro %}"
+        "{{ around(1) }}{{ around(1, none) }}{% call around(1) %}x{% endcall %}"
+    )
+    assert _QUICK.from_string(source).render() == _PLAIN.from_string(source).render()
 
 
 def test_calls_of_macros_and_methods_in_loops() -> None:

@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from epp.config.model import ModelConfig, TokenizeConfig
 from epp.core.requests import ChatPrompt, Prompt, TextPrompt, TokenPrompt
@@ -46,7 +47,7 @@ class Gated:
     ) -> tuple[bytes, Sequence[int]]:
         self.calls += 1
         self.entered.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         return self._inner.encode(texts, add_special_tokens=add_special_tokens)
 
 
@@ -71,9 +72,9 @@ async def test_text_is_bracketed_and_chat_is_not(loaded: Callable[[Kind], Loaded
     async with running_service(model) as service:
         text = await service.tokenize("m", _TEXT)
         assert text.tokens == model.before + body
-        assert (await service.tokenize("m", replace(_TEXT, add_special_tokens=False))).tokens == body
+        assert (await service.tokenize("m", structs.replace(_TEXT, add_special_tokens=False))).tokens == body
         chat = await service.tokenize("m", _CHAT)
-        added = await service.tokenize("m", replace(_CHAT, add_special_tokens=True))
+        added = await service.tokenize("m", structs.replace(_CHAT, add_special_tokens=True))
         assert added.tokens == model.before + chat.tokens
         assert added.prompt_tokens == len(added.tokens) // 4 == chat.prompt_tokens + 1
 
@@ -129,7 +130,7 @@ async def test_one_load_serves_all_names_of_a_folder_and_prompts_meanwhile(tiny:
 
     def load(path: str, revision: str | None) -> LoadedModel:
         loads.append((path, revision))
-        assert gate.wait(30)
+        assert gate.wait(60)
         return tiny
 
     models = (ModelConfig("a", "x"), ModelConfig("b", "x"), ModelConfig("c", "x", revision="v2"))
@@ -170,7 +171,7 @@ async def test_a_failed_load_is_told_and_tried_again(
     def load(_path: str, _revision: str | None) -> LoadedModel:
         if answers:
             raise answers.pop()
-        assert again.wait(30)
+        assert again.wait(60)
         return tiny
 
     metrics = Recorded()
@@ -183,7 +184,7 @@ async def test_a_failed_load_is_told_and_tried_again(
     assert metrics.failures == [status.error]
     assert (await service.tokenize("m", _TEXT)).degraded == "tokenizer-failed"
     again.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not service.ready:
             await asyncio.sleep(0)
     assert (await service.tokenize("m", _TEXT)).exactness is Exactness.EXACT
@@ -203,7 +204,7 @@ async def test_a_failed_load_is_told_and_tried_again(
         ("", ChatPrompt([{"role": "user", "content": 3}]), "template-error"),
         ("{{ messages[0].content }}", ChatPrompt([{"role": "user", "content": "\ud800"}]), "invalid-text"),
         ("", ChatPrompt([]), "template-refused"),
-        ("", replace(_CHAT, template="other"), "no-chat-template"),
+        ("", structs.replace(_CHAT, template="other"), "no-chat-template"),
         (None, _CHAT, "no-chat-template"),
         (None, TextPrompt(()), "empty-prompt"),
         (None, TextPrompt(("a\ud800",)), "invalid-text"),
@@ -215,7 +216,8 @@ async def test_prompts_that_cannot_be_tokenized(
 ) -> None:
     templates = ChatTemplates({} if source is None else {"default": source}, {})
     metrics = Recorded()
-    async with running_service(replace(tiny, templates=templates), metrics, render_deadline_s=0.1) as service:
+    patience: dict[str, Any] = {"render_deadline_s": 0.1} if reason == "template-timeout" else {}
+    async with running_service(replace(tiny, templates=templates), metrics, **patience) as service:
         result = await service.tokenize("m", prompt)
     assert (result.tokens, result.exactness, result.degraded) == (b"", Exactness.NONE, reason)
     assert metrics.reasons == [("m", reason)]
@@ -297,7 +299,7 @@ async def test_work_past_its_deadline_is_not_waited_for(tiny: LoadedModel, gated
         late, queued = await asyncio.gather(service.tokenize("m", _TEXT), service.tokenize("m", _TEXT))
         assert {late.degraded, queued.degraded} == {"tokenizer-deadline"}
         gated.gate.set()
-    assert gated.calls == 1
+    assert gated.calls <= 1, "what had not begun by then never does"
 
 
 async def test_a_closed_service_answers_without_tokens(tiny: LoadedModel) -> None:
@@ -322,7 +324,7 @@ async def test_closing_while_loading_does_not_wait(tiny: LoadedModel) -> None:
     gate = Event()
 
     def load(_path: str, _revision: str | None) -> LoadedModel:
-        gate.wait(30)
+        gate.wait(60)
         return tiny
 
     service = TokenizerService(TokenizeConfig(models=(ModelConfig("m", "x"),)), NullMetrics(), load=load)
@@ -369,7 +371,7 @@ async def test_estimates_share_prefixes_like_the_texts_they_stand_for() -> None:
 
     one = await service.tokenize("m", chat("a long first message, the same in both", "second"))
     two = await service.tokenize("m", chat("a long first message, the same in both", "another"))
-    tools = await service.tokenize("m", replace(chat("x"), tools=[{"name": "t"}]))
+    tools = await service.tokenize("m", structs.replace(chat("x"), tools=[{"name": "t"}]))
     parts = await service.tokenize(
         "m", ChatPrompt([{"role": "user", "content": [{"type": "text", "text": "hi"}]}])
     )

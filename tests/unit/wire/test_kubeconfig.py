@@ -8,6 +8,8 @@ import yaml
 
 from epp.wire.kubernetes.kubeconfig import KubeconfigError, Pem, parse_kubeconfig
 
+PLUGIN = {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws", "interactiveMode": "Never"}
+
 
 def written(cluster: Any = None, user: Any = None, context: Any = None, **changes: Any) -> bytes:
     document = {
@@ -40,6 +42,18 @@ def test_a_client_certificate_in_files() -> None:
     assert (config.insecure, config.token_path) == (True, "t")
 
 
+def test_a_plugin_as_managed_clusters_write_it() -> None:
+    arguments = {
+        "args": ["get-token"],
+        "env": [{"name": "AWS_PROFILE", "value": "p"}],
+        "installHint": "a\n b",
+    }
+    plugin = parse_kubeconfig(written(user={"exec": PLUGIN | arguments})).plugin
+    assert plugin is not None
+    assert (plugin.command, plugin.args, plugin.env) == ("aws", ("get-token",), (("AWS_PROFILE", "p"),))
+    assert (plugin.hint, plugin.cluster) == ("a b", None)
+
+
 def test_a_context_without_a_user() -> None:
     assert parse_kubeconfig(written(context={"cluster": "k"})).token is None
 
@@ -59,7 +73,13 @@ def test_a_context_without_a_user() -> None:
         (written({"server": "api:6443"}), "server is wrong"),
         (written({"server": 7}), "must be text"),
         (written({"certificate-authority-data": "!"}), "not base64"),
-        (written(user={"exec": {"command": "aws"}}), "'exec' are not supported"),
+        (written(user={"auth-provider": {"name": "gcp"}}), "use the cloud's exec plugin"),
+        (written(user={"username": "u", "password": "p"}), "'username' are not supported: give a token"),
+        (written(user={"as": "somebody", "token": "t"}), "'as' are not supported"),
+        (written({"proxy-url": "http://proxy:3128"}), "'proxy-url' are not supported"),
+        (written(user={"exec": {"command": "aws"}}), "exec.apiVersion must be"),
+        (written(user={"exec": PLUGIN, "token": "t"}), "an exec plugin or a token, not both"),
+        (written(user={"token": "é"}), "cannot stand in a header"),
         (written(user={"client-key": "k"}), "go together"),
         (written(user={"token": "a\nb"}), "must be text"),
         (written(context={"cluster": "k", "namespace": "../x"}), "no namespace"),

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from epp.core.poolrules import WeightedModels
-from epp.wire.kubernetes.api import ApiFormatError
+from epp.wire.kubernetes.api import ApiFormatError, name_in
 from epp.wire.kubernetes.objectives import (
     MAX_WEIGHT,
     PoolRef,
-    name_in,
     read_objective,
     read_rewrite,
     rewrites_of,

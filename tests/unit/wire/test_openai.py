@@ -70,6 +70,27 @@ def test_an_unknown_path_is_not_parsed_whatever_its_body() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "api"),
+    [
+        (body(model="m", messages=USER), Api.CHAT),
+        (body(model="m", prompt="hi"), Api.COMPLETIONS),
+        (body(model="m", input="hi"), Api.OTHER),
+        (body(model="m", messages=7), Api.OTHER),
+        (b"[1]", Api.OTHER),
+        (b"--boundary\r\n", Api.OTHER),
+        (b"", Api.OTHER),
+    ],
+)
+def test_a_path_that_is_not_told_is_guessed_and_never_refused(sent: bytes, api: Api) -> None:
+    request = parse_request("", sent)
+    assert request.api is api
+    assert request.body_bytes == len(sent)
+    if api is not Api.OTHER:
+        path = "/v1/completions" if api is Api.COMPLETIONS else CHAT
+        assert request == parse_request(path, sent)
+
+
+@pytest.mark.parametrize(
     ("prompt", "expected"),
     [
         ("a", TextPrompt(("a",))),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from epp.testing.engine import EngineConfig
 from epp.testing.engine.text import AnswerBook
@@ -141,7 +142,9 @@ async def test_an_sglang_room_leads_to_the_rank_chosen(rank: int) -> None:
 
     def ranked(route: Route) -> Route:
         assert route.prefill is not None
-        return replace(route, prefill=Leg(route.prefill.endpoint, rank), worker=Leg(route.worker.endpoint, 1))
+        return structs.replace(
+            route, prefill=Leg(route.prefill.endpoint, rank), worker=Leg(route.worker.endpoint, 1)
+        )
 
     async with staged("sglang", prefill=ranks, decode=ranks, route=ranked) as stage:
         answer = await stage.ask("/v1/completions", asked(TEXT[1], stream=False))
@@ -163,7 +166,7 @@ async def test_thresholds_keep_short_work_whole(
     kind: str, config: DisaggConfig, uncached: int | None, reason: Reason | None
 ) -> None:
     def predicted(route: Route) -> Route:
-        return replace(route, uncached_tokens=uncached)
+        return structs.replace(route, uncached_tokens=uncached)
 
     async with staged(kind, disagg=config, route=predicted) as stage:
         answer = await stage.ask("/v1/completions", asked(TEXT[1], stream=False))
@@ -174,7 +177,7 @@ async def test_thresholds_keep_short_work_whole(
 
 
 async def test_a_decode_worker_alone_is_none_of_our_business() -> None:
-    async with staged("vllm", route=lambda route: replace(route, prefill=None)) as stage:
+    async with staged("vllm", route=lambda route: structs.replace(route, prefill=None)) as stage:
         answer = await stage.ask("/v1/completions", asked(TEXT[1], stream=True))
         assert answer.text == (await stage.alone("/v1/completions", asked(TEXT[1], stream=True))).text
         assert stage.computed("prefill").generated == 0

@@ -1,13 +1,14 @@
 """Every error a client can be told, row by row: status, sentence, form."""
 
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.integration.frontend.conftest import until
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -227,11 +228,14 @@ def test_half_a_pool_is_not_ready(site: Any, pool: list[dict[str, Any]]) -> None
 
 
 def _until_unready(front: Any) -> dict[str, Any]:
-    for _ in range(1000):
-        page: dict[str, Any] = front.http.get("/v1/models/sim/ready").json()
-        if not page["ready"]:
-            return page
-    raise AssertionError("stays ready")
+    page: dict[str, Any] = {}
+
+    def unready() -> bool:
+        page.update(front.http.get("/v1/models/sim/ready").json())
+        return not page["ready"]
+
+    until(unready, "half a pool is noticed")
+    return page
 
 
 @pytest.mark.parametrize(
@@ -260,21 +264,24 @@ def test_what_a_worker_says(
         assert told(answer)["message"] == message
 
 
-def test_nobody_listens(site: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    entry = {"name": "gone", "address": "127.0.0.1", "port": str(port), "labels": {"model": "sim"}}
+def test_nobody_listens(site: Any, refusing_port: int) -> None:
+    place = {"address": "127.0.0.1", "port": str(refusing_port)}
+    entry = {"name": "gone", **place, "labels": {"model": "sim"}}
     front = site.frontend(site.endpoints(entry)).serves()
     answer = front.http.post(CHAT, json=chat())
     assert answer.status_code == 503
     assert "cannot be reached" in told(answer)["message"]
 
 
+SLOW = ("--decode-tokens-per-s", "50")
+"""Four minutes for the longest answer."""
+
+
 @pytest.fixture(scope="module")
 def busy(site: Any) -> Iterator[Any]:
     """A frontend whose one worker is busy with a long stream, and counts as busy with anything at all."""
     flags = ("--router-mode", "kv", "--model-path", str(site.model_dir), "--model-name", "sim")
-    front = site.frontend(site.endpoints(*site.engines(1)), *flags, "--retry-after", "3").serves()
+    front = site.frontend(site.endpoints(*site.engines(1, *SLOW)), *flags, "--retry-after", "3").serves()
     long = {**text(prompt="word " * 600), "max_tokens": 12_000, "stream": True, "ignore_eos": True}
     with front.http.stream("POST", COMPLETIONS, json=long) as running:
         lines = running.iter_lines()

@@ -10,7 +10,7 @@ from frontend.http.api import Failure, Limits, Reply, Request, UpstreamError, Up
 from frontend.http.client import UpstreamClient
 from frontend.http.limits import PoolLimits
 
-from .conftest import calling, echo, scripted, serving, until
+from .conftest import DEADLINE_S, calling, echo, scripted, serving, until
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -121,8 +121,14 @@ async def test_no_connection_in_time() -> None:
         assert caught.value.failure is Failure.CONNECT
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"])
-async def test_a_silent_engine(head: bytes) -> None:
+@pytest.mark.parametrize(
+    ("head", "patience"),
+    [
+        (b"", {"head_s": 0.1}),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", {"head_s": 60.0, "idle_s": 0.1}),
+    ],
+)
+async def test_a_silent_engine(head: bytes, patience: dict[str, float]) -> None:
     left = asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,9 +140,9 @@ async def test_a_silent_engine(head: bytes) -> None:
 
     async with scripted(mute) as address, calling(PoolLimits(sweep_s=0.01)) as client:
         with pytest.raises(UpstreamError) as caught:
-            await call(client, to(address, head_s=0.1, idle_s=0.1))
+            await call(client, to(address, **patience))
         assert (caught.value.failure, caught.value.answered) == (Failure.TIMEOUT, bool(head))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             await left.wait()
 
 

@@ -1,6 +1,7 @@
 """Other people's clients against the server, over TCP and TLS."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from epp.extproc.aio.tls import self_signed
 from frontend.http.api import Reply, Request, whole
+from frontend.http.limits import ServerLimits
 from frontend.http.server import HttpServer
 from frontend.http.tls import server_context
 
@@ -128,3 +130,32 @@ async def test_plain_http_to_a_tls_port_and_the_reverse(tmp_path: Path) -> None:
     async with serving(echo) as (_, plain_port):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection("127.0.0.1", plain_port, ssl=ssl.create_default_context())
+
+
+async def test_whoever_has_not_shaken_hands_counts(tmp_path: Path) -> None:
+    pair = self_signed()
+    for name, content in (("tls.crt", pair.chain), ("tls.key", pair.key)):
+        (tmp_path / name).write_bytes(content)
+    server = HttpServer(echo, ServerLimits(max_connections=1))
+    context = server_context(tmp_path / "tls.crt", tmp_path / "tls.key")
+    port = await server.start("127.0.0.1", 0, ssl_context=context)
+    _, silent = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(30):
+        while server.connections != 1:
+            await asyncio.sleep(0.01)
+        reader, surplus = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b"", "cut without a word"
+        for writer in (silent, surplus):
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        while server.connections:
+            await asyncio.sleep(0.01)
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        while not server.connections:
+            await asyncio.sleep(0.01)
+        await server.drain(30)
+        while server.connections:
+            await asyncio.sleep(0.01)
+    silent.close()

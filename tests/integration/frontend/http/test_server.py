@@ -63,7 +63,7 @@ async def test_a_client_that_leaves_cancels_at_once(reset: bool) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"])
 async def test_silent_clients_are_closed(sent: bytes) -> None:
-    async with serving(echo, ServerLimits(head_s=0.1, idle_s=0.1, linger_s=0.1, sweep_s=0.02)) as (
+    async with serving(echo, ServerLimits(head_s=0.5, idle_s=0.1, linger_s=0.1, sweep_s=0.02)) as (
         server,
         port,
     ):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.frontend.conftest import ScriptedWorker, Site, until
 
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
 
 
 class Terminal:

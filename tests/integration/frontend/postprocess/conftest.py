@@ -104,7 +104,12 @@ async def opened(model_dir: Path, engine: str = "vllm", *, split: bool = False) 
         address = fleet.addresses[0]
         kind = EngineKind(engine)
         endpoints = [
-            Endpoint(one.name, "127.0.0.1", one.port, at, role=Role(one.role), engine=kind)
+            Endpoint(
+                *(one.name, "127.0.0.1", one.port, at),
+                role=Role(one.role),
+                engine=kind,
+                bootstrap=one.host_port,
+            )
             for at, one in enumerate(fleet.addresses, 1)
         ]
         await tokenizer.start()

@@ -29,7 +29,7 @@ def streamed(events: list[dict[str, Any]]) -> tuple[str, str]:
     return text, reasons[0]
 
 
-@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])
 @pytest.mark.parametrize("limit", LIMITS)
 async def test_chats_and_completions_equal_the_engines_own(
     model_dir: Path, engine: str, limit: dict[str, Any]
@@ -64,7 +64,7 @@ async def test_a_stop_string_ends_the_answer_and_the_engine(stage: Site) -> None
     assert streamed(await stage.events(CHAT, {**body, "stop": stop})) == said(ours)
     included = await stage.json(CHAT, {**body, "stop": stop, "include_stop_str_in_output": True})
     assert said(included)[0] == text[: text.index(stop) + len(stop)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while stage.fleet.runners[0].load() != (0, 0):
             await asyncio.sleep(0.01)
     assert stage.fleet.runners[0].rank(0).engine.counters.generated < 1500
@@ -131,3 +131,14 @@ async def test_a_split_request_gives_the_same_answer(model_dir: Path, max_tokens
         assert said(await stage.json(CHAT, asked)) == said(theirs)
         assert streamed(await stage.events(CHAT, asked)) == said(theirs)
         assert stage.fleet.runners[1].rank(0).engine.counters.generated == 2
+
+
+@pytest.mark.parametrize("engine", ["sglang", "trtllm"])
+async def test_pairs_of_other_engines_say_the_same(model_dir: Path, engine: str) -> None:
+    asked = {"messages": MESSAGES, "max_tokens": 30}
+    async with opened(model_dir) as alone:
+        theirs = said(await alone.json(CHAT, asked))
+    async with opened(model_dir, engine, split=True) as stage:
+        assert said(await stage.json(CHAT, asked)) == theirs
+        assert streamed(await stage.events(CHAT, asked)) == theirs
+        assert stage.fleet.runners[1].rank(0).engine.counters.generated == 2, "the prefill's"

@@ -17,13 +17,13 @@ def client(site: Any, pool: Any) -> Any:
         *("--model-path", str(site.model_dir), "--model-name", "sim"),
     )
     made = site.frontend(site.endpoints(*pool), *flags).listed().serves()
-    with openai.OpenAI(base_url=f"{made.url}/v1", api_key="none", max_retries=0, timeout=20) as found:
+    with openai.OpenAI(base_url=f"{made.url}/v1", api_key="none", max_retries=0, timeout=60) as found:
         yield found
 
 
 def test_the_sdk_reads_streams_and_whole_answers(client: openai.OpenAI, front: Any) -> None:
     asked: Any = {"model": "sim", "messages": MESSAGES, "max_tokens": 12, "seed": 1}
-    with openai.OpenAI(base_url=f"{front.url}/v1", api_key="none", timeout=20) as engines_own:
+    with openai.OpenAI(base_url=f"{front.url}/v1", api_key="none", timeout=60) as engines_own:
         theirs = engines_own.chat.completions.create(**asked)
     ours = client.chat.completions.create(**asked, logprobs=True)
     assert ours.choices[0].message.content == theirs.choices[0].message.content

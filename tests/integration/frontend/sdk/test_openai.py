@@ -15,7 +15,7 @@ TOOLS: Any = [
 
 @pytest.fixture
 def client(front: Any) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{front.url}/v1", api_key="none", max_retries=0, timeout=20) as made:
+    with openai.OpenAI(base_url=f"{front.url}/v1", api_key="none", max_retries=0, timeout=60) as made:
         yield made
 
 
@@ -56,7 +56,7 @@ def test_tools_reach_the_engine_and_calls_come_back(scripted_front: Any, scripte
     choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
     said = {"id": "x", "object": "chat.completion", "created": 1, "model": "scripted", "choices": [choice]}
     scripted.answers["/v1/chat/completions"] = (200, "application/json", json.dumps(said).encode())
-    with openai.OpenAI(base_url=f"{scripted_front.url}/v1", api_key="none", timeout=20) as client:
+    with openai.OpenAI(base_url=f"{scripted_front.url}/v1", api_key="none", timeout=60) as client:
         answer = client.chat.completions.create(
             model="scripted", messages=MESSAGES, tools=TOOLS, tool_choice="auto"
         )
@@ -76,7 +76,7 @@ def test_embeddings(scripted_front: Any, scripted: Any) -> None:
     said = b'{"object":"list","model":"scripted","data":[{"object":"embedding","index":0,"embedding":[0.5]}],'
     said += b'"usage":{"prompt_tokens":1,"total_tokens":1}}'
     scripted.answers["/v1/embeddings"] = (200, "application/json", said)
-    with openai.OpenAI(base_url=f"{scripted_front.url}/v1", api_key="none", timeout=20) as client:
+    with openai.OpenAI(base_url=f"{scripted_front.url}/v1", api_key="none", timeout=60) as client:
         answer = client.embeddings.create(model="scripted", input="hi", encoding_format="float")
     assert answer.data[0].embedding == [0.5]
 

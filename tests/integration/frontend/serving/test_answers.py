@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.frontend.conftest import until
+
 CHAT = "/v1/chat/completions"
 HI: list[Any] = [{"role": "user", "content": "hi"}]
 
@@ -109,8 +111,8 @@ class TestNvExt:
 
 @pytest.fixture(scope="module")
 def quiet(site: Any) -> Any:
-    """A worker that needs most of a second for a prompt."""
-    entries = site.engines(1, "--prefill-tokens-per-s", "40", "--decode-tokens-per-s", "5")
+    """A worker that needs more than a second for a prompt, and half of one for a token."""
+    entries = site.engines(1, "--prefill-tokens-per-s", "20", "--decode-tokens-per-s", "2")
     return site.frontend(site.endpoints(*entries), "--http-sse-keep-alive-interval", "50ms").serves()
 
 
@@ -133,7 +135,7 @@ class TestKeepAlive:
         class Late(dict[str, Any]):
             def get(self, path: str, default: Any = None) -> Any:
                 if path == CHAT:
-                    release.wait(10)
+                    release.wait(60)
                     return 400, "application/json", body
                 return super().get(path, default)
 
@@ -178,6 +180,25 @@ def test_passed_on(scripted_front: Any, scripted: Any, path: str, worker_path: s
     assert json.loads(scripted.last(worker_path)[1]) == body
 
 
+def test_what_steers_workers_ends_here(scripted_front: Any, scripted: Any) -> None:
+    """The frontend believes its clients (its default), and still is the one who tells the worker."""
+    scripted.answers[CHAT] = (200, "application/json", b"{}")
+    steering = {
+        "x-encoder-hosts-ports": "203.0.113.1:1",
+        "x-kv-cache-source-host-port": "203.0.113.1:1",
+        "x-prefiller-host-port": "203.0.113.1:1",
+        "x-data-parallel-rank": "0",
+        "x-dynamo-request-priority": "9",
+        "x-llm-d-inference-objective": "urgent",
+    }
+    words = {"x-dynamo-session-id": "s", "x-llm-d-slo-ttft-ms": "200", "x-kept": "1"}
+    answer = scripted_front.http.post(CHAT, json=chat(model="scripted"), headers={**steering, **words})
+    assert answer.status_code == 200, answer.text
+    received, _ = scripted.last(CHAT)
+    assert not received.keys() & steering.keys()
+    assert {name: received[name] for name in words} == words
+
+
 def test_forms_pass_as_they_are(scripted_front: Any, scripted: Any) -> None:
     path = "/v1/audio/transcriptions"
     scripted.answers[path] = (200, "application/json", b'{"text":"x"}')
@@ -197,7 +218,7 @@ def test_moved_paths(site: Any, pool: Any) -> None:
     )
     assert front.http.get("/ok").status_code == 200
     assert front.http.get("/health").status_code == 404
-    _wait(lambda: front.http.get("/which/sim/ready").status_code == 200)
+    until(lambda: front.http.get("/which/sim/ready").status_code == 200, "sim ready")
     assert front.http.post("/talk", json=chat()).status_code == 200
     assert front.http.post(CHAT, json=chat()).status_code == 404
     assert front.http.post("/anthropic", json=chat()).status_code == 200
@@ -207,18 +228,11 @@ def test_moved_paths(site: Any, pool: Any) -> None:
     assert refused["error"]["type"] == "invalid_request_error"
 
 
-def _wait(true: Any) -> None:
-    for _ in range(2000):
-        if true():
-            return
-    raise AssertionError("never")
-
-
 @pytest.fixture(scope="module")
 def sidecar(site: Any, scripted: Any) -> Any:
     entry = {**scripted.entry(), "worker_id": 7}
     front = site.frontend(site.endpoints(entry), "--router-mode", "direct")
-    _wait(lambda: front.http.get("/health").json()["instances"])
+    until(lambda: bool(front.http.get("/health").json()["instances"]), "the worker")
     return front
 
 
@@ -239,4 +253,4 @@ def test_running_answers_end_before_the_process(site: Any, pool: Any) -> None:
         front.child.process.send_signal(signal.SIGTERM)
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
-    assert front.child.process.wait(10) == 0
+    assert front.child.process.wait(60) == 0

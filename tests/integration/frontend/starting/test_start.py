@@ -14,7 +14,7 @@ from frontend.cli.serving import require_etcd
 
 def frontend(*flags: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "frontend", *flags]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=40, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
 
 
 @pytest.mark.parametrize(
@@ -71,5 +71,5 @@ def test_as_many_files_as_connections_need(soft: int, hard: int, wanted: int, be
         "print(*r.getrlimit(r.RLIMIT_NOFILE))"
     )
     argv = [sys.executable, "-c", program]
-    said = subprocess.run(argv, capture_output=True, text=True, timeout=40, check=False)
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert said.stdout.split() == [str(becomes), str(hard)], said.stderr

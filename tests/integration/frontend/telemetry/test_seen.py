@@ -76,6 +76,13 @@ def test_metrics_have_the_prefix_asked_for_and_what_the_answer_tells(traced: Fro
     assert value("inflight_requests", model="scripted") == 0
 
 
+def test_what_clients_hold_is_shown(traced: Front) -> None:
+    families = text_string_to_metric_families(traced.http.get("/metrics").text)
+    held = {family.name: family.samples[0].value for family in families if "_http_" in family.name}
+    assert held["mine_http_connections"] >= 1
+    assert held["mine_http_request_body_bytes"] == 0
+
+
 def test_the_access_log_says_who_served_and_why(traced: Front, scripted: ScriptedWorker) -> None:
     ask(traced)
 

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.integration.frontend.conftest import MODEL, Front, Site, until
-from tests.integration.frontend.tolerance.workers import Worker, said, working
+from tests.integration.frontend.tolerance.reading import said
+from tests.integration.frontend.tolerance.workers import Worker, working
 
 CHAT = "/v1/chat/completions"
 
@@ -27,7 +28,7 @@ def body(tokens: int) -> dict[str, Any]:
 
 
 def connect(front: Front) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(front.url.rpartition(":")[2])), timeout=10)
+    return socket.create_connection(("127.0.0.1", int(front.url.rpartition(":")[2])), timeout=60)
 
 
 def refused(front: Front) -> bool:
@@ -42,29 +43,32 @@ def test_running_streams_end_and_nothing_begins(site: Site, engine: Worker) -> N
     front = site.frontend(site.endpoints(engine.entry())).listed().serves()
     with connect(front) as asking:
         asking.sendall(b"GET /health HTTP/1.1\r\n")
-        with httpx.stream("POST", front.url + CHAT, json=body(100), timeout=20) as answer:
+        with httpx.stream("POST", front.url + CHAT, json=body(100), timeout=60) as answer:
             pieces = answer.iter_raw()
             first = next(pieces)
+            engine.pause()
             front.child.process.terminate()
             until(lambda: refused(front), "the port is closed")
             asking.sendall(b"host: x\r\n\r\n")
-            health = asking.makefile("rb").read()
+            with asking.makefile("rb") as heard:
+                health = heard.read()
+            engine.resume()
             raw = first + b"".join(pieces)
     assert health.startswith(b"HTTP/1.1 503 ")
     assert b'"status":"not_ready"' in health
     assert b'"stage":"draining"' in health
-    assert said(raw) == said(httpx.post(engine.url + CHAT, json=body(100), timeout=20).content)
-    assert front.child.process.wait(10) == 0
+    assert said(raw) == said(httpx.post(engine.url + CHAT, json=body(100), timeout=60).content)
+    assert front.child.process.wait(60) == 0
 
 
 def test_what_runs_longer_than_the_timeout_is_cut(site: Site, engine: Worker) -> None:
     flags = ("--http-graceful-shutdown-timeout", "300ms", "--migration-limit", "3")
     front = site.frontend(site.endpoints(engine.entry()), *flags).listed().serves()
-    with httpx.stream("POST", front.url + CHAT, json=body(4000), timeout=20) as answer:
+    with httpx.stream("POST", front.url + CHAT, json=body(4000), timeout=60) as answer:
         pieces = answer.iter_raw()
         next(pieces)
         front.child.process.terminate()
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
-    assert front.child.process.wait(10) == 0
+    assert front.child.process.wait(60) == 0
     until(lambda: engine.load() == (0, 0), "the engine stopped")

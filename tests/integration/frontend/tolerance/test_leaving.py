@@ -1,8 +1,5 @@
 """A client that leaves stops what was done for it, wherever its request is."""
 
-import contextlib
-import http.client
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +7,15 @@ from typing import Any
 import pytest
 
 from tests.integration.frontend.conftest import MODEL, Front, Site, until
-from tests.integration.frontend.tolerance.workers import Worker, metrics, tokens_known, working
+from tests.integration.frontend.tolerance.workers import Worker, asking, metrics, tokens_known, working
 
 CHAT = "/v1/chat/completions"
-SLOW = ("--prefill-tokens-per-s", "400", "--decode-tokens-per-s", "20")
-"""A prompt of 4000 tokens takes ten seconds, an answer of 1000 tokens fifty."""
-SOON_S = 5.0
+SLOW = (
+    *("--prefill-tokens-per-s", "80", "--decode-tokens-per-s", "10"),
+    *("--max-num-seqs", "8", "--max-num-batched-tokens", "16"),  # small steps: one that began goes to its end
+)
+"""A prompt of 4000 tokens takes fifty seconds, an answer of 1000 tokens twice as long."""
+SOON_S = 25.0
 """Far less than any of these requests would take; stopping takes milliseconds."""
 
 WAYS = {
@@ -45,15 +45,6 @@ def body(words: int = 3, **more: Any) -> dict[str, Any]:
     text = " ".join(f"w{number}" for number in range(words))
     asked = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 1000}
     return asked | {"ignore_eos": True, **more}
-
-
-@contextlib.contextmanager
-def asking(front: Front, asked: dict[str, Any]) -> Iterator[None]:
-    """A request on a connection of its own that is closed without a look at the answer."""
-    port = int(front.url.rpartition(":")[2])
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
-        connection.request("POST", CHAT, json.dumps(asked), {"content-type": "application/json"})
-        yield
 
 
 def cancelled(front: Front) -> float:

@@ -1,6 +1,5 @@
 """Requests that find everybody busy wait for their turn."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +9,15 @@ import httpx
 import pytest
 
 from tests.integration.frontend.conftest import MODEL, Front, Site, until
-from tests.integration.frontend.tolerance.workers import Worker, metrics, tokens_known, working
+from tests.integration.frontend.tolerance.workers import Worker, asking, metrics, tokens_known, working
 
 CHAT = "/v1/chat/completions"
 ONE_AT_A_TIME = ("--active-decode-blocks-threshold", "0.0")
 """A worker that holds any block in decode is busy."""
 WORDS = {"long": 300, "short": 40, "middle": 120}
 """Prompts in order of arrival, each longer than a block."""
+TURN = 110
+"""Tokens of an answer that takes more than a second."""
 FIRST = "first " * 40
 
 
@@ -31,7 +32,8 @@ def engine(site: Site, tiny_model: Path) -> Iterator[Worker]:
 def fronted(site: Site, engine: Worker, *flags: str) -> Front:
     """A frontend that knows what the worker holds."""
     model = ("--model-path", str(site.model_dir), "--model-name", MODEL)
-    front = site.frontend(site.endpoints(engine.entry()), *model, *flags).listed().serves()
+    patient = ("--queue-timeout", "100s")
+    front = site.frontend(site.endpoints(engine.entry()), *model, *patient, *flags).listed().serves()
     until(lambda: tokens_known(front), "the model's tokenizer")
     until(lambda: _measured(front), "the worker's size")
     until(lambda: not _busy(front), "the end of the request that measured")
@@ -64,14 +66,9 @@ class Crowd:
 
     def __init__(self, front: Front) -> None:
         self.front = front
-        self.order: list[str] = []
-        self._lock = threading.Lock()
 
-    def ask(self, name: str, asked: dict[str, Any]) -> httpx.Response:
-        answer = httpx.post(self.front.url + CHAT, json=asked, timeout=20)
-        with self._lock:
-            self.order.append(name)
-        return answer
+    def ask(self, asked: dict[str, Any]) -> httpx.Response:
+        return httpx.post(self.front.url + CHAT, json=asked, timeout=60)
 
     def behind(
         self, pool: ThreadPoolExecutor, names: dict[str, dict[str, Any]]
@@ -79,7 +76,7 @@ class Crowd:
         """Enter the line one after the other."""
         futures = []
         for count, (name, asked) in enumerate(names.items(), 1):
-            futures.append(pool.submit(self.ask, name, asked))
+            futures.append(pool.submit(self.ask, asked))
             until(lambda count=count: waiting(self.front) == count, f"{name} waits")  # type: ignore[misc]
         return futures
 
@@ -96,39 +93,48 @@ def test_order(site: Site, engine: Worker, policy: str, order: list[str]) -> Non
     front = fronted(
         site, engine, *ONE_AT_A_TIME, "--queue-max-requests", "9", "--router-queue-policy", policy
     )
-    crowd = Crowd(front)
-    asked = {name: body("word " * words) for name, words in WORDS.items()}
+    asked = {name: body("word " * words, TURN) for name, words in WORDS.items()}
     with ThreadPoolExecutor(4) as pool:
         with front.http.stream("POST", CHAT, json=body(FIRST, 2000, stream=True)) as first:
             lines = first.iter_lines()  # dropped, it would close the connection
             next(lines)
-            answers = crowd.behind(pool, asked)
-        assert [answer.result().status_code for answer in answers] == [200] * 3
-    assert crowd.order == order
+            waiting_for = Crowd(front).behind(pool, asked)
+        answers = dict(zip(asked, [future.result() for future in waiting_for], strict=True))
+    assert [answer.status_code for answer in answers.values()] == [200] * 3
+    assert sorted(answers, key=lambda name: answers[name].json()["created"]) == order
     assert waiting(front) == 0
     front.child.stop()
 
 
-def test_bounds_a_deadline_and_clients_that_leave(site: Site, engine: Worker) -> None:
-    front = fronted(site, engine, *ONE_AT_A_TIME, "--queue-max-requests", "1", "--queue-timeout", "1s")
-    with ThreadPoolExecutor(2) as pool:
-        with front.http.stream("POST", CHAT, json=body(FIRST, 4000, stream=True)) as first:
-            lines = first.iter_lines()  # dropped, it would close the connection
-            next(lines)
-            late = pool.submit(Crowd(front).ask, "late", body("late"))
+def test_a_bound_and_clients_that_leave(site: Site, engine: Worker) -> None:
+    front = fronted(site, engine, *ONE_AT_A_TIME, "--queue-max-requests", "1")
+    with front.http.stream("POST", CHAT, json=body(FIRST, 4000, stream=True)) as first:
+        lines = first.iter_lines()  # dropped, it would close the connection
+        next(lines)
+        with asking(front, body("gone")):
             until(lambda: waiting(front) == 1, "one waits")
-            refused = httpx.post(front.url + CHAT, json=body("too many"), timeout=20)
+            refused = httpx.post(front.url + CHAT, json=body("too many"), timeout=60)
             assert (refused.status_code, refused.headers["retry-after"]) == (529, "1")
             assert refused.json()["message"] == "Service temporarily overloaded"
             turned_away = metrics(front.http, "router_queue_backpressure_total")
             assert any('reason="request_limit"' in name and n == 1 for name, n in turned_away.items())
-            timed_out = late.result()
-            assert (timed_out.status_code, timed_out.headers["retry-after"]) == (529, "1")
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(front.url + CHAT, json=body("gone"), timeout=httpx.Timeout(20, read=0.3))
-            until(lambda: waiting(front) == 0, "the line is empty")
-        until(lambda: engine.load() == (0, 0), "the worker is free")
-        assert httpx.post(front.url + CHAT, json=body("now"), timeout=20).status_code == 200
+        until(lambda: waiting(front) == 0, "the line is empty")
+    until(lambda: engine.load() == (0, 0), "the worker is free")
+    assert httpx.post(front.url + CHAT, json=body("now"), timeout=60).status_code == 200
+    front.child.stop()
+
+
+def test_a_deadline(site: Site, engine: Worker) -> None:
+    flags = ("--queue-max-requests", "1", "--queue-timeout", "500ms")
+    front = fronted(site, engine, *ONE_AT_A_TIME, *flags)
+    with front.http.stream("POST", CHAT, json=body(FIRST, 4000, stream=True)) as first:
+        lines = first.iter_lines()  # dropped, it would close the connection
+        next(lines)
+        late = httpx.post(front.url + CHAT, json=body("late"), timeout=60)
+        assert (late.status_code, late.headers["retry-after"]) == (529, "1")
+        turned_away = metrics(front.http, "router_queue_backpressure_total")
+        assert not any('reason="request_limit"' in name for name in turned_away)
+        assert waiting(front) == 0
     front.child.stop()
 
 
@@ -138,9 +144,9 @@ def test_tokens_in_line_are_bounded(site: Site, engine: Worker) -> None:
         with front.http.stream("POST", CHAT, json=body(FIRST, 4000, stream=True)) as first:
             lines = first.iter_lines()  # dropped, it would close the connection
             next(lines)
-            large = pool.submit(Crowd(front).ask, "large", body("word " * 500))
+            large = pool.submit(Crowd(front).ask, body("word " * 500))
             until(lambda: waiting(front) == 1, "one waits, however large")
-            assert httpx.post(front.url + CHAT, json=body("more"), timeout=20).status_code == 529
+            assert httpx.post(front.url + CHAT, json=body("more"), timeout=60).status_code == 529
             turned_away = metrics(front.http, "router_queue_backpressure_total")
             assert any('reason="raw_isl_token_limit"' in name for name in turned_away)
         assert large.result().status_code == 200

@@ -1,6 +1,7 @@
 """Workers that cannot be reached, refuse, fail or hang; clients that are slow."""
 
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ import httpx
 import pytest
 
 from tests.integration.frontend.conftest import MODEL, Front, ScriptedWorker, Site, until
-from tests.integration.frontend.tolerance.workers import Worker, metrics, said, working
+from tests.integration.frontend.tolerance.reading import said
+from tests.integration.frontend.tolerance.workers import Worker, metrics, working
 
 CHAT = "/v1/chat/completions"
 FAST = ("--prefill-tokens-per-s", "1000000", "--decode-tokens-per-s", "20000")
@@ -50,9 +52,10 @@ def test_a_listed_worker_that_does_not_listen(site: Site, tiny_model: Path, good
         assert served_by(front) == {"good-0": 10}
         assert retries(front) >= 3
         assert list(metrics(front.http, "worker_circuit_open").values()) == [1.0]
-        before = retries(front)
+        before, began_s = retries(front), time.monotonic()
         served_by(front)
-        assert retries(front) <= before + 2, "a trial a second"
+        trials, took_s = retries(front) - before, time.monotonic() - began_s
+        assert trials <= took_s + 1, "a trial a second"
         absent.start()
         until(lambda: "absent-0" in served_by(front, 4), "it serves again")
         assert metrics(front.http, "worker_circuit_open") == {}
@@ -92,7 +95,7 @@ def test_a_worker_that_refuses_or_fails_is_passed_over_with_migration(
     endpoints = site.endpoints(good.entry(), unwell.entry())
     front = site.frontend(endpoints, "--migration-limit", "1").listed().serves()
     asked = body(stream=stream)
-    expected = said(httpx.post(good.url + CHAT, json=asked).content)
+    expected = said(httpx.post(good.url + CHAT, json=asked, timeout=60).content)
     for _ in range(8):
         assert said(front.http.post(CHAT, json=asked).content) == expected
     assert sum(path == CHAT for path, _, _ in unwell.asked) >= 3
@@ -103,16 +106,17 @@ def test_a_worker_that_hangs_is_left(site: Site, tiny_model: Path, good: Worker)
     """It accepts connections, and nothing follows."""
     hung = Worker("hung", site.folder, tiny_model, ("--decode-tokens-per-s", "50"))
     with working(hung):
-        flags = ("--migration-limit", "3", "--idle-timeout", "1s", "--response-timeout", "1s")
+        flags = ("--migration-limit", "3", "--idle-timeout", "4s", "--response-timeout", "4s")
         endpoints = site.endpoints(hung.entry(), good.entry())
         front = site.frontend(endpoints, *flags).listed().serves()
-        asked = [body(f"question {n}", 100, stream=True) for n in range(8)]
+        asked = [body(f"question {n}", 400, stream=True) for n in range(8)]
         with ThreadPoolExecutor(8) as pool:
-            answers = [pool.submit(httpx.post, front.url + CHAT, json=one, timeout=20) for one in asked]
+            answers = [pool.submit(httpx.post, front.url + CHAT, json=one, timeout=60) for one in asked]
             until(lambda: hung.load()[0] >= 2, "it works")
             hung.pause()
             for one, answer in zip(asked, answers, strict=True):
-                assert said(answer.result().content) == said(httpx.post(good.url + CHAT, json=one).content)
+                alone = httpx.post(good.url + CHAT, json=one, timeout=60)
+                assert said(answer.result().content) == said(alone.content)
         moved = metrics(front.http, "model_migration_total")
         assert sum(n for name, n in moved.items() if "ongoing_request" in name) >= 2, moved
         front.child.stop()
@@ -128,12 +132,12 @@ def test_a_slow_client_holds_up_nobody_and_loses_nothing(site: Site, good: Worke
         request = httpx.Request("POST", front.url + CHAT, json=asked)
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         slow.sendall(f"POST {CHAT} HTTP/1.1\r\n{head}connection: close\r\n\r\n".encode() + request.content)
-        until(lambda: good.load() == (1, 0), "it runs")
+        assert answer.peek(1), "it runs"
         for number in range(20):
             other = body(f"other {number}", 20, stream=True)
-            whole = said(httpx.post(good.url + CHAT, json=other).content)
+            whole = said(httpx.post(good.url + CHAT, json=other, timeout=60).content)
             assert said(front.http.post(CHAT, json=other).content) == whole
         raw = answer.read()
     events = b"".join(line for line in raw.splitlines(keepends=True) if line.startswith(b"data:"))
-    assert said(events) == said(httpx.post(good.url + CHAT, json=asked, timeout=20).content)
+    assert said(events) == said(httpx.post(good.url + CHAT, json=asked, timeout=60).content)
     front.child.stop()

@@ -25,13 +25,13 @@ def served(site: Any, pool: Any) -> Any:
 
 @pytest.fixture
 def claude(served: Any) -> Iterator[Anthropic]:
-    with Anthropic(base_url=served.url, api_key="k", max_retries=0, timeout=20) as client:
+    with Anthropic(base_url=served.url, api_key="k", max_retries=0, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def gpt(served: Any) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{served.url}/v1", api_key="k", max_retries=0, timeout=20) as client:
+    with OpenAI(base_url=f"{served.url}/v1", api_key="k", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -91,7 +91,7 @@ def test_thinking_text_and_tools_through_a_process(site: Any, scripted: Any) -> 
     front = site.frontend(site.endpoints(scripted.entry()), *FLAGS).serves("scripted")
     scripted.answers["/v1/chat/completions"] = (200, "text/event-stream", said.sse(*said.TWO_CALLS))
     with (
-        Anthropic(base_url=front.url, api_key="secret", max_retries=0, timeout=20) as claude,
+        Anthropic(base_url=front.url, api_key="secret", max_retries=0, timeout=60) as claude,
         claude.messages.stream(model="scripted", messages=ASK, max_tokens=90, tools=[WEATHER]) as stream,
     ):
         message = stream.get_final_message()
@@ -100,7 +100,7 @@ def test_thinking_text_and_tools_through_a_process(site: Any, scripted: Any) -> 
     assert path == "/v1/chat/completions"
     assert headers["authorization"] == "Bearer secret"
     with (
-        OpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0, timeout=20) as gpt,
+        OpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0, timeout=60) as gpt,
         gpt.responses.stream(model="scripted", input="x") as events,
     ):
         kinds = [item.type for item in events.get_final_response().output]

@@ -47,6 +47,13 @@ def test_a_file_that_holds_no_token(tmp_path: Path, text: str) -> None:
         access.token()
 
 
+def test_an_empty_authority_is_not_every_authority(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("\n")
+    access = find_access({"KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "1"}, tmp_path)
+    with pytest.raises(AccessError, match="authority's file is empty"):
+        access.tls()
+
+
 def test_nothing_says_where_the_api_is(tmp_path: Path) -> None:
     with pytest.raises(AccessError, match="no KUBECONFIG, and not in a pod"):
         find_access({"HOME": str(tmp_path)}, tmp_path)

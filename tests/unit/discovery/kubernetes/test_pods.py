@@ -43,13 +43,47 @@ def test_of_two_pods_with_one_address_the_younger_serves() -> None:
     assert [endpoint.name for endpoint in store.distinct_endpoints()] == ["new"]
 
 
-def test_what_cannot_be_read_is_told() -> None:
+def test_pods_that_share_their_nodes_address_serve_on_ports_of_their_own() -> None:
+    """As with ``hostNetwork``."""
+    store = PodStore((8000, 8001))
+    ports = ("8000", "8001")
+    store.add([raw(f"p{port}", "10.0.0.1", **{"epp/active-ports": port}) for port in ports])
+    assert {endpoint.host_port for endpoint in store.distinct_endpoints()} == {
+        "10.0.0.1:8000",
+        "10.0.0.1:8001",
+    }
+    assert len(store.endpoints()) == 2
+
+
+def test_what_cannot_be_read_is_told_until_it_can() -> None:
     store = PodStore((8000,))
     store.add([msgspec.Raw(b"{}"), raw("a", **{"epp/role": "x", "epp/dp-size": "y"})])
     assert names(store) == {"a"}
-    assert store.problem == "a pod that cannot be read: a pod without a name (and 2 more)"
+    assert store.problem == "a pod that cannot be read: an object without a name (and 2 more)"
     store.apply(EventKind.MODIFIED, raw("a"))
-    assert store.problem == "a pod that cannot be read: a pod without a name"
+    assert store.problem == "a pod that cannot be read: an object without a name"
+
+
+def broken(name: str) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps({"metadata": {"name": name}, "status": {"podIP": 7}}).encode())
+
+
+def test_a_pod_that_cannot_be_read_any_more_does_not_serve() -> None:
+    store = PodStore((8000,))
+    store.add([raw("a"), raw("b", "10.0.0.2")])
+    store.apply(EventKind.MODIFIED, broken("a"))
+    assert names(store) == {"b"}
+    assert (store.problem or "").startswith("a cannot be read: Expected `str`")
+    store.apply(EventKind.MODIFIED, raw("a"))
+    assert (names(store), store.problem) == ({"a", "b"}, None)
+    store.apply(EventKind.DELETED, broken("a"))
+    assert (names(store), store.problem) == ({"b"}, None)
+
+
+def test_of_many_that_cannot_be_read_some_are_named() -> None:
+    store = PodStore((8000,))
+    store.add([broken(f"p{i}") for i in range(1000)])
+    assert (store.problem or "").endswith("(and 100 more)")
 
 
 def test_there_is_a_bound() -> None:
@@ -60,3 +94,5 @@ def test_there_is_a_bound() -> None:
     assert store.problem == f"more than {MAX_PODS} pods; those beyond are left out"
     store.apply(EventKind.MODIFIED, raw("p0", "10.0.0.9"))
     assert "10.0.0.9" in {endpoint.address for endpoint in store.endpoints()}
+    store.apply(EventKind.DELETED, raw("p0"))
+    assert store.problem is None

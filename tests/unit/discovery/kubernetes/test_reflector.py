@@ -11,7 +11,7 @@ import pytest
 
 from epp.discovery.kubernetes.client import RefusedError
 from epp.discovery.kubernetes.listing import Listing
-from epp.discovery.kubernetes.reflector import Reflector
+from epp.discovery.kubernetes.reflector import LOOK_S, Reflector
 from epp.net.http import FetchError, FetchFailure
 from epp.wire.kubernetes.api import EventKind, Status
 
@@ -97,7 +97,7 @@ class Followed:
 
     async def run(self) -> "Followed":
         task = asyncio.create_task(self.reflector.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.script.over.wait()
             await asyncio.sleep(0)
         task.cancel()
@@ -192,6 +192,16 @@ async def test_a_refusal_is_told_and_the_picture_stays() -> None:
     assert len(followed.picture.told) == 2
 
 
+async def test_a_watch_that_ends_with_an_error_is_followed_by_a_list() -> None:
+    """The error may come at that place for ever: an object that cannot be converted, a restored store."""
+    script = Script(
+        page("5", "a"), [event("MODIFIED", "a", "6"), error(500, "no conversion")], page("7", "b")
+    )
+    followed = await Followed(script).run()
+    assert [told for told, _ in followed.picture.told] == ["/new", "MODIFIED", "/new"]
+    assert script.query(-1)["resourceVersion"] == ["7"]
+
+
 async def test_retry_after_is_kept_to_and_bounded() -> None:
     script = Script(refused(429, "busy", 7.0), refused(429, "busy", 9999.0), page("5"))
     followed = await Followed(script).run()
@@ -252,6 +262,21 @@ async def test_while_there_is_no_object_every_kind_is_listed_again_after_a_watch
     assert followed.picture.told[-1] == ("/old", [{"metadata": {"name": "a"}}])
 
 
+async def test_an_object_that_moves_to_the_first_kind_is_followed_there() -> None:
+    script = Script(
+        *(page("5"), page("5", "a"), [event("BOOKMARK", "", "6")]),  # it is of the second kind
+        *(page("7"), page("7", "a"), [event("BOOKMARK", "", "8")]),  # still
+        *(page("9", "a"), [event("BOOKMARK", "", "10")]),
+    )
+    followed = await Followed(script, NEW, OLD).run()
+    assert [told for told, _ in followed.picture.told] == ["/old", "/old", "/new"]
+    (lasts_s,) = script.query(2)["timeoutSeconds"]
+    assert int(lasts_s) <= 1.2 * LOOK_S
+    (lasts_s,) = script.query(-1)["timeoutSeconds"]
+    assert int(lasts_s) >= 0.8 * 300
+    assert len(script.asked) == 9, "what is of the first kind is not listed again"
+
+
 async def test_an_object_that_was_deleted_is_looked_for_under_every_kind() -> None:
     script = Script(page("5", "a"), [event("DELETED", "a", "6")], page("7"), page("7", "a"))
     followed = await Followed(script, NEW, OLD).run()
@@ -290,7 +315,7 @@ async def test_an_optional_kind_that_is_not_installed_has_no_objects() -> None:
     told = [(path, len(objects)) for path, objects in followed.picture.told]  # type: ignore[arg-type]
     assert told == [("/new", 0), ("/new", 1), ("/new", 0), ("/new", 1)]
     assert followed.problems[0] is None
-    assert followed.pauses[0] == 60.0, "it is not looked for often"
+    assert followed.pauses[0] == LOOK_S, "it is not looked for often"
 
 
 async def test_an_optional_kind_that_may_not_be_read_any_more_keeps_its_objects() -> None:

@@ -105,7 +105,7 @@ async def followed(table: Table, reference: PoolReference) -> tuple[PoolRules, R
     rules = PoolRules()
     watch = RulesWatch(table, reference, rules, NullDiscoveryMetrics())
     task = asyncio.create_task(watch.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(table.asked) < 4 or watch.problem is not None:
             await asyncio.sleep(0)
     task.cancel()

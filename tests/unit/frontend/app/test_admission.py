@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from epp.core.endpoints import Endpoint, PoolSnapshot, Role
+from epp.core.poolrules import PoolRules, Rewrites, WeightedModels
 from epp.core.requests import Api
 from frontend.app.admission import Admission
 from frontend.body import Body
@@ -11,6 +12,7 @@ from frontend.nvext import NvExtRequest
 from frontend.pipeline.call import Call
 from frontend.serving.catalogue import ModelCatalogue, WorkerModels
 from frontend.serving.modelpage import ListedModel
+from frontend.serving.rewriting import Rewriting
 
 
 def endpoint(number: int, role: Role = Role.AGGREGATED) -> Endpoint:
@@ -27,7 +29,9 @@ class Stage:
         self.catalogue = ModelCatalogue((), lambda: self.snapshot, lambda _: False, started=0)
         self.refreshes = 0
         self.found: list[tuple[Endpoint, str]] = []
-        self.admission = Admission(self.catalogue, self._refresh, direct=direct, split=split)
+        self.rules = PoolRules()
+        rewriting = Rewriting(self.rules, trusted=True)
+        self.admission = Admission(self.catalogue, self._refresh, rewriting, direct=direct, split=split)
 
     def say(self, endpoint: Endpoint, model: str) -> None:
         said = WorkerModels(endpoint.host_port, (ListedModel(model),))
@@ -105,3 +109,64 @@ async def test_a_sidecar_asks_nothing() -> None:
     stage = Stage(direct=True)
     await stage.admission.admit(call("whatever"))
     assert stage.refreshes == 0
+
+
+class TestRewriting:
+    """A name that stands for another is looked up as the other."""
+
+    async def test_the_model_that_answers_is_the_one_that_is_looked_up(self) -> None:
+        one, two = endpoint(1), endpoint(2)
+        stage = Stage(one, two)
+        stage.say(one, "m")
+        stage.say(two, "small")
+        stage.rules.rewrites = Rewrites({"chat": WeightedModels(("small",), (1,))})
+        asked = call("chat")
+        await stage.admission.admit(asked)
+        assert (asked.model, asked.client_model, asked.asked_model) == ("small", "chat", "chat")
+        assert asked.body.get("model", str) == "small"
+        assert asked.excluded == {1}
+
+    async def test_it_is_drawn_once(self) -> None:
+        one = endpoint(1)
+        stage = Stage(one)
+        stage.say(one, "small")
+        stage.rules.rewrites = Rewrites(others=WeightedModels(("small",), (1,)))
+        asked = call("chat")
+        await stage.admission.admit(asked)
+        stage.rules.rewrites = Rewrites(others=WeightedModels(("gone",), (1,)))
+        await stage.admission.admit(asked)
+        assert (asked.model, asked.client_model) == ("small", "chat")
+
+    async def test_other_names_stay(self) -> None:
+        one = endpoint(1)
+        stage = Stage(one)
+        stage.say(one, "m")
+        stage.rules.rewrites = Rewrites({"chat": WeightedModels(("small",), (1,))})
+        asked = call("m")
+        body = asked.body
+        await stage.admission.admit(asked)
+        assert (asked.model, asked.client_model, asked.asked_model) == ("m", None, "m")
+        assert asked.body is body
+
+    async def test_a_target_that_nobody_serves_is_not_found(self) -> None:
+        one = endpoint(1)
+        stage = Stage(one)
+        stage.say(one, "chat")
+        stage.rules.rewrites = Rewrites({"chat": WeightedModels(("small",), (1,))})
+        assert (await stage.refused("chat")).status == 404
+
+    @pytest.mark.parametrize("trusted", [False, True])
+    async def test_a_trusted_header_goes_before_the_rules(self, trusted: bool) -> None:
+        rules = PoolRules()
+        rules.rewrites = Rewrites({"chat": WeightedModels(("ruled",), (1,))})
+        asked = call("chat")
+        asked.headers = {"x-llm-d-model-name-rewrite": "forced"}
+        Rewriting(rules, trusted=trusted).apply(asked)
+        assert (asked.model, asked.client_model) == ("forced" if trusted else "ruled", "chat")
+
+    async def test_where_workers_are_named_nothing_is_rewritten(self) -> None:
+        stage = Stage(endpoint(1), direct=True)
+        stage.rules.rewrites = Rewrites({"chat": WeightedModels(("small",), (1,))})
+        asked = call("chat")
+        await stage.admission.admit(asked)
+        assert (asked.model, asked.client_model) == ("chat", None)

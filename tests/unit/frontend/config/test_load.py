@@ -211,7 +211,7 @@ class TestForeign:
         [
             ["--request-plane=tcp"], ["--router-event-threads=8"], ["--no-router-track-active-blocks"],
             ["--router-durable-kv-events"], ["--kv-cache-block-size=16"], ["--enable-cache-control"],
-            ["--no-decode-fallback"], ["--router-queue-threshold=1.5"],
+            ["--router-queue-threshold=1.5"],
         ],
     )  # fmt: skip
     def test_accepted_with_a_warning(self, argv: list[str]) -> None:
@@ -222,7 +222,7 @@ class TestForeign:
         "argv",
         [
             ["--request-plane=http"], ["--event-plane=zmq"], ["--no-kserve-grpc-server"],
-            ["--decode-fallback"], ["--router-track-active-blocks"], ["--tokenizer=fastokens"],
+            ["--router-track-active-blocks"], ["--tokenizer=fastokens"],
             ["--shared-cache-type=none"],
         ],
     )  # fmt: skip

@@ -520,3 +520,48 @@ async def test_the_last_of_a_pipeline_is_cancelled_when_its_client_leaves() -> N
     client.lose()
     await settle()
     assert not shared.tasks
+
+
+POST = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
+
+
+async def test_a_body_is_held_until_its_request_is_answered() -> None:
+    go_on = asyncio.Event()
+
+    async def later(_: Request, reply: Reply) -> None:
+        await go_on.wait()
+        whole(reply, 200, TEXT, b"")
+
+    client, shared, _ = serve(later)
+    client.receive(POST % 3 + b"abc" + POST % 5 + b"de")
+    await settle()
+    assert shared.bodies.held_bytes == 5, "one is being answered, one is being read"
+    go_on.set()
+    await settle()
+    assert shared.bodies.held_bytes == 2
+    client.receive(b"fgh")
+    await settle()
+    assert shared.bodies.held_bytes == 0
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+async def test_a_client_that_leaves_takes_its_bodies_along(steps: int) -> None:
+    async def never(_: Request, __: Reply) -> None:
+        await asyncio.Event().wait()
+
+    client, shared, _ = serve(never)
+    client.receive(POST % 3 + b"abc" + POST % 4 + b"defg" + POST % 9 + b"hi")
+    assert shared.bodies.held_bytes == 9
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    client.lose()
+    await settle()
+    assert (shared.bodies.held_bytes, shared.tasks) == (0, set())
+
+
+async def test_bodies_beyond_the_bound_of_all_are_refused() -> None:
+    client, shared, _ = serve(echo, ServerLimits(max_bodies_bytes=4))
+    client.receive(POST % 8 + b"abcde")
+    await settle()
+    assert (status_of(client.written), shared.bodies.held_bytes) == (503, 0)
+    client.receive(b"fgh")

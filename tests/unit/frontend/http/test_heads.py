@@ -1,6 +1,6 @@
 import pytest
 
-from frontend.http.heads import Dates, HeadError, content_length, request_head, response_head
+from frontend.http.heads import Dates, HeadError, content_length, lines_of, request_head, response_head
 
 
 def test_a_response_head() -> None:
@@ -56,3 +56,11 @@ def test_dates_are_imf_fixdates() -> None:
     assert dates.line().startswith("date: ")
     assert dates.line().endswith(" GMT\r\n")
     assert len(dates.line()) == len("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+
+
+def test_cookies_that_are_set_are_lines_of_their_own() -> None:
+    assert lines_of({"a": "1, 2", "set-cookie": "x=1; Path=/\ny=2"}) == (
+        ("a", "1, 2"),
+        ("set-cookie", "x=1; Path=/"),
+        ("set-cookie", "y=2"),
+    )

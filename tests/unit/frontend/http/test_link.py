@@ -395,3 +395,14 @@ async def test_unasked_bytes_end_an_idle_connection() -> None:
     peer.wire.receive(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
     assert peer.wire.aborted
     assert not peer.link.usable
+
+
+async def test_headers_that_come_twice() -> None:
+    peer = Peer()
+    exchange = peer.ask()
+    peer.wire.receive(
+        b"HTTP/1.1 200 OK\r\nvary: a\r\nset-cookie: x=1\r\nVary: b\r\nSet-Cookie: y=2\r\n"
+        b"content-length: 0\r\n\r\n"
+    )
+    response = await exchange.answered()
+    assert (response.headers["vary"], response.headers["set-cookie"]) == ("a, b", "x=1\ny=2")

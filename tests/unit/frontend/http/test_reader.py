@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from frontend.http.bodies import BodyBudget
 from frontend.http.limits import ServerLimits
 from frontend.http.reader import Incoming, RefusedError, RequestReader
 
@@ -43,11 +44,44 @@ CHUNKED = (
 def test_requests_in_pieces_of_any_size(piece_bytes: int) -> None:
     first, second, third = read(POST + CHUNKED + b"GET / HTTP/1.0\r\n\r\n", piece_bytes=piece_bytes)
     assert (first.method, first.target, b"".join(first.body)) == ("POST", "/v1/x?a=1", b"hello")
-    assert first.headers == {"host": "h", "x-a": "2", "content-length": "5"}
+    assert first.headers == {"host": "h", "x-a": "1, 2", "content-length": "5"}
     assert first.keep_alive
     assert (second.target, b"".join(second.body)) == ("/c", b"abcde")
     assert "trailer" not in second.headers
     assert (third.version, third.keep_alive) == ("1.0", False)
+
+
+def test_headers_that_come_twice_are_one_list() -> None:
+    (request,) = read(
+        b"GET / HTTP/1.1\r\nhost: h\r\nx-forwarded-for: a\r\nCookie: a=1\r\nX-Forwarded-For: b\r\n"
+        b"cookie: b=2\r\nContent-Type: x\r\ncontent-type: y\r\n\r\n"
+    )
+    assert request.headers == {
+        "host": "h",
+        "x-forwarded-for": "a, b",
+        "cookie": "a=1; b=2",
+        "content-type": "y",
+    }
+
+
+def test_headers_are_counted_by_lines() -> None:
+    assert refused(b"GET / HTTP/1.1\r\nhost: h\r\n" + b"a: b\r\n" * 9 + b"\r\n", max_headers=9) == 431
+
+
+def test_bodies_have_a_bound_together() -> None:
+    head, heard = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\n", Heard()
+    bodies = BodyBudget(10)
+    one, other = (RequestReader(ServerLimits(), heard, bodies) for _ in range(2))
+    one.feed(head + b"123456")
+    other.feed(head + b"1234")
+    assert bodies.held_bytes == 10
+    with pytest.raises(RefusedError) as caught:
+        other.feed(b"56")
+    assert (caught.value.status, bodies.held_bytes) == (503, 10)
+    other.abandon()
+    other.abandon()
+    one.abandon()
+    assert bodies.held_bytes == 6, "of the request that was read, whoever was told of it"
 
 
 def test_connection_close_is_heeded() -> None:

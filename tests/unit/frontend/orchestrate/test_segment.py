@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from epp.core.endpoints import EngineKind, Role
 from epp.core.requests import Api
@@ -62,7 +62,7 @@ class Bench:
 
 async def test_without_a_prefill_worker_it_passes_on() -> None:
     bench = Bench(FakeUpstream(forever), Below(decoded))
-    for route in (None, replace(pair(EngineKind.VLLM), prefill=None)):
+    for route in (None, structs.replace(pair(EngineKind.VLLM), prefill=None)):
         asked = call(route)
         await bench.segment.handle(asked, bench.reply)
         assert bench.below.bodies.pop() == asked.body.encode()
@@ -159,7 +159,7 @@ async def test_an_answer_does_not_wait_for_the_prefills_own() -> None:
 async def test_a_decode_worker_that_needs_a_room_gets_one_whatever_the_thresholds() -> None:
     config = DisaggConfig(min_prompt_tokens=10**6, min_uncached_tokens=10**6)
     bench = Bench(FakeUpstream(handed_over), Below(decoded), config)
-    await bench.segment.handle(call(replace(pair(EngineKind.SGLANG), uncached_tokens=1)), bench.reply)
+    await bench.segment.handle(call(structs.replace(pair(EngineKind.SGLANG), uncached_tokens=1)), bench.reply)
     assert "bootstrap_room" in json.loads(bench.below.bodies[0])
     await settle()
     assert (bench.segment.draining, bench.counts.told) == (0, ["done"])

@@ -140,7 +140,7 @@ def test_every_combination_is_a_row_in_order_or_refused(
         with pytest.raises(ConfigError):
             build_pipeline(config, parts())
         return
-    expected = ["translate", "nvext"]
+    expected = ["rename"] * (routing is not Routing.DIRECT) + ["translate", "nvext"]
     if routing is not Routing.DIRECT:
         expected.append("query-only")
     if routing is not Routing.QUERY_ONLY:

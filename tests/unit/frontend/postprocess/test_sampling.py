@@ -54,12 +54,47 @@ def test_trtllm_takes_them_at_the_top_and_nothing_it_does_not_know() -> None:
     assert "nvext" not in body
 
 
+def test_what_asks_for_nothing_is_let_through() -> None:
+    body = {
+        "best_of": 1,
+        "length_penalty": 1.0,
+        "early_stopping": False,
+        "custom_params": {},
+        "stop_regex": "",
+    }
+    assert sent(VLLM, {**body, "lora_path": None})["sampling_params"] == {"detokenize": False}
+
+
+def test_sglangs_own_fields_reach_it() -> None:
+    body = sent(SGLANG, {"extra_key": "tenant", "lora_path": "ad", "ebnf": "root ::= x"})
+    assert (body["extra_key"], body["lora_path"], body["sampling_params"]["ebnf"]) == (
+        "tenant",
+        "ad",
+        "root ::= x",
+    )
+
+
+def test_adapters_and_what_means_every_token() -> None:
+    sampling = read_sampling(Body.of({"top_k": -1}), NvExtRequest(), ToolPlan(), chat=True)
+    body = Body.of({"model": "m"})
+    assert token_body(SGLANG, sampling, [1], body, "ad").get("lora_path", str) == "ad"
+    assert token_body(VLLM, sampling, [1], body, "ad").get("model", str) == "m"
+    assert token_body(TRTLLM, sampling, [1], body).get("top_k", int) == 0
+    with pytest.raises(ApiError, match="Adapters"):
+        token_body(TRTLLM, sampling, [1], body, "ad")
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "named"),
     [
         (VLLM, {"best_of": 2}, "best_of"),
         (VLLM, {"use_beam_search": True}, "use_beam_search"),
         (VLLM, {"prompt_logprobs": 0}, "prompt_logprobs"),
+        (VLLM, {"length_penalty": 1.2}, "length_penalty"),
+        (SGLANG, {"custom_params": {"a": 1}}, "custom_params"),
+        (SGLANG, {"stop_regex": "x"}, "stop_regex"),
+        (VLLM, {"lora_path": "ad"}, "lora_path"),
+        (TRTLLM, {"extra_key": "tenant"}, "extra_key"),
         (VLLM, {"n": 0}, "`n`"),
         (VLLM, {"max_tokens": 0}, "max_tokens"),
         (VLLM, {"stop": [""]}, "stop"),

@@ -13,6 +13,7 @@ from epp.core.requests import Api, Prompt
 from epp.core.tokens import Exactness, Tokenized
 from epp.tokenize.decoding import TokenDecoder, make_decoder
 from frontend import sse
+from frontend.body import Body
 from frontend.config.model import FrontendConfig, PipelineConfig
 from frontend.errors import ApiError
 from frontend.http.api import Reply
@@ -69,10 +70,13 @@ class Engine:
         self.pieces, self.status, self.hangs = pieces, status, hangs
         self.cancelled = False
         self.seen: Call | None = None
+        self.body: Body | None = None
+        self.tokens_at_end = 0
+        """What whoever booked the request would be told of its output."""
 
     async def handle(self, call: Call, reply: Reply) -> None:
         self.seen = call
-        self.path = call.path
+        self.path, self.body = call.path, call.body
         reply.start(self.status, EVENTS)
         for piece in self.pieces:
             reply.data(piece)
@@ -81,6 +85,8 @@ class Engine:
         except asyncio.CancelledError:
             self.cancelled = True
             raise
+        finally:
+            self.tokens_at_end = call.facts.output_tokens
         reply.end()
 
 
@@ -168,6 +174,7 @@ async def test_a_stop_string_stops_the_engine() -> None:
     assert engine.cancelled
     assert engine.seen is not None
     assert engine.seen.cut is Ending.COMPLETED
+    assert engine.tokens_at_end == len("one tw")
 
 
 async def test_an_answer_of_no_use_stops_the_engine_as_an_error() -> None:
@@ -223,6 +230,32 @@ async def test_a_broken_stream_is_an_error_that_tells_nothing_of_the_inside(
         await ask(engine())
     assert error.value.status == status
     assert "inside" not in error.value.message
+
+
+async def ask_sglang(engine: Engine, adapter: str = "") -> None:
+    parts = components(
+        worker(1, engine=EngineKind.SGLANG), tokenizer=Letters(), adapter=lambda _model: adapter
+    )
+    await Postprocess(engine, FrontendConfig(), parts).handle(call(), FakeReply())
+
+
+async def test_what_sglang_finds_wrong_with_a_request_is_told_as_such() -> None:
+    refusal = sse.event(b'{"error": {"message": "The input is longer than the context."}}')
+    with pytest.raises(ApiError, match="longer than the context") as refused:
+        await ask_sglang(Engine(refusal, hangs=True))
+    assert refused.value.status == 400
+    token = sse.event(b'{"output_ids": [97], "meta_info": {"completion_tokens": 1}}')
+    with pytest.raises(ApiError, match="failed while generating") as failed:
+        await ask_sglang(Engine(token, refusal, hangs=True))
+    assert failed.value.status == 500
+
+
+async def test_an_adapter_is_named_where_the_form_has_no_model() -> None:
+    end = {"output_ids": [97], "meta_info": {"completion_tokens": 1, "finish_reason": {"type": "stop"}}}
+    engine = Engine(sse.event(msgspec.json.encode(end)), sse.DONE)
+    await ask_sglang(engine, "ad")
+    assert engine.body is not None
+    assert engine.body.get("lora_path", str) == "ad"
 
 
 async def test_an_answer_that_is_none_passes_as_it_is() -> None:

@@ -73,6 +73,13 @@ def test_trtllms_chunks() -> None:
     assert read_stream_event(TRTLLM, data).deltas == (TokenDelta(0, (4, 5)),)
 
 
+@pytest.mark.parametrize("kind", [VLLM, TRTLLM])
+def test_text_without_ids_is_not_silently_nothing(kind: EngineKind) -> None:
+    data = encoded({"choices": [{"index": 0, "text": "hi", "finish_reason": None}]})
+    with pytest.raises(WireError, match="no token ids"):
+        read_stream_event(kind, data)
+
+
 @pytest.mark.parametrize("kind", [VLLM, SGLANG, TRTLLM])
 def test_an_engines_error_is_one(kind: EngineKind) -> None:
     assert read_stream_event(kind, encoded({"error": {"message": "out of memory"}})).error == "out of memory"

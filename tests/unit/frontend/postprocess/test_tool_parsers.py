@@ -75,6 +75,11 @@ def test_text_is_not_held_beyond_what_may_be_a_mark() -> None:
     assert merged(made.feed("box> more")) == [Content(" <toolbox> more")]
 
 
+def test_kimis_ids_are_kept() -> None:
+    text = "<|tool_call_begin|>functions.f:3<|tool_call_argument_begin|>{}<|tool_call_end|>"
+    assert CallStart("f", "functions.f:3") in read(parser("kimi_k2"), [text])
+
+
 def test_a_named_choice_takes_the_whole_text_as_arguments() -> None:
     made = tool_parser("hermes", plan(Choice.NAMED, name="f"))
     assert meant(read(made, ['{"a"', ": 1}"])) == [{"name": "f", "arguments": '{"a": 1}'}]
@@ -95,6 +100,11 @@ def test_without_parallel_calls_only_the_first_one_passes() -> None:
         ("<tool_call>\n<function=", "qwen3_coder"),
         ("<\uff5ctool▁calls▁begin\uff5c>", "deepseek_v3"),
         ("<|python_tag|>", "llama3_json"),
+        ("<|start|>assistant<|channel|>", "gpt_oss"),
+        ("<|tool_calls_section_begin|>", "kimi_k2"),
+        ("<minimax:tool_call>", "minimax_m2"),
+        ("<tool_call>{{ name }}<arg_key>", "glm45"),
+        ("<\uff5cDSML\uff5cinvoke", "deepseek_v32"),
         ("{{ messages }}", "none"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from epp.core.outcomes import Ending, Picked
+from epp.core.requests import Api
 from frontend.config.model import FrontendConfig, ToleranceConfig
 from frontend.errors import ApiError
 from frontend.http.api import Failure, UpstreamError
@@ -80,6 +81,9 @@ async def test_headers_pass_but_for_those_of_connections_and_routing() -> None:
                 "x-dynamo-prefill-instance-id": "2",
                 "x-dynamo-routing-mode": "aggregated",
                 "x-prefiller-host-port": "10.0.0.2:1",
+                "x-encoder-hosts-ports": "10.0.0.2:1",
+                "x-llm-d-inference-objective": "urgent",
+                "x-dynamo-session-id": "s",
                 "x-gateway-destination-endpoint": "10.0.0.1:1",
                 "x-gateway-destination-endpoint-subset": "10.0.0.1",
             }
@@ -91,6 +95,7 @@ async def test_headers_pass_but_for_those_of_connections_and_routing() -> None:
         "tracestate": "a=b",
         "x-request-id": "client-1",
         "content-type": "application/json",
+        "x-dynamo-session-id": "s",
     }
     assert (sent.host_port, sent.method, sent.path) == ("10.0.0.1:8000", "POST", "/v1/chat/completions")
 
@@ -107,6 +112,14 @@ async def test_ranks_are_told_where_there_are_several(dp_size: Any, rank: Any, t
     assert dict(sent.headers).get("x-data-parallel-rank") == told
 
 
+async def test_sglangs_own_api_is_told_the_rank_in_the_body() -> None:
+    request = call({"input_ids": [1]}, api=Api.SGLANG_GENERATE, path="/generate")
+    sent, _ = await forward(request, rank=3, dp_size=4)
+    assert json.loads(sent.body)["routed_dp_rank"] == 3
+    sent, _ = await forward(request)
+    assert "routed_dp_rank" not in json.loads(sent.body)
+
+
 async def test_a_body_that_is_not_ours_to_change_goes_byte_for_byte() -> None:
     request = call()
     sent, _ = await forward(request)
@@ -114,7 +127,9 @@ async def test_a_body_that_is_not_ours_to_change_goes_byte_for_byte() -> None:
 
 
 async def test_fields_meant_for_us_stay_here() -> None:
-    sent, _ = await forward(call({"nvext": {"backend_instance_id": 1}, "routing": {}, "zz": [1.0]}))
+    sent, _ = await forward(
+        call({"nvext": {"backend_instance_id": 1}, "routing": {}, "router_config_override": {}, "zz": [1.0]})
+    )
     assert json.loads(sent.body) == {
         "model": "m",
         "messages": [{"role": "user", "content": "hello"}],
@@ -175,7 +190,7 @@ async def test_statuses_that_pass_as_they_are(status: Any) -> None:
     assert health.heard == [("sent", 1), ("succeeded", 1)]
 
 
-@pytest.mark.parametrize("status", [500, 501, 502, 504, 599])
+@pytest.mark.parametrize("status", [301, 307, 500, 501, 502, 504, 599])
 async def test_a_workers_fault_is_told_without_its_words(status: Any, caplog: Any) -> None:
     health, request = Ledger(), call()
     with pytest.raises(ApiError) as caught:
@@ -184,6 +199,34 @@ async def test_a_workers_fault_is_told_without_its_words(status: Any, caplog: An
     assert "secret traceback" in caplog.text
     assert request.facts.status == status
     assert health.heard == [("sent", 1), ("failed", 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("text/plain; charset=utf-8", b"404: Not Found"), ("application/json", b'{"detail":"Not Found"}')],
+)
+async def test_an_endpoint_that_a_worker_lacks_is_named(kind: str, said: bytes) -> None:
+    health = Ledger()
+    _, reply = await forward(call(), FakeResponse(404, (said,), {"content-type": kind}), health=health)
+    assert (reply.status, reply.headers["content-type"]) == (404, "application/json")
+    message = json.loads(reply.body)["error"]["message"]
+    assert message == "The worker of model `m` has no endpoint /v1/chat/completions."
+    assert health.heard == [("sent", 1), ("succeeded", 1)]
+
+
+async def test_a_model_that_a_worker_lacks_is_told_in_its_words() -> None:
+    said = b'{"error":{"message":"The model `m` does not exist."}}'
+    headers = {"content-type": "application/json", "content-length": str(len(said))}
+    _, reply = await forward(call(), FakeResponse(404, (said,), headers))
+    assert (reply.status, reply.body) == (404, said)
+
+
+async def test_nobody_is_sent_to_a_workers_own_address(caplog: Any) -> None:
+    redirection = FakeResponse(307, headers={"location": "http://10.0.0.1:8000/v1/"})
+    with pytest.raises(ApiError) as caught:
+        await forward(call(), redirection)
+    assert caught.value.status == 500
+    assert "to http://10.0.0.1:8000/v1/" in caplog.text
 
 
 async def test_a_fault_whose_account_breaks_off_is_still_a_fault() -> None:

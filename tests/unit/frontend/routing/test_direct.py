@@ -6,6 +6,7 @@ import pytest
 
 from epp.core.endpoints import PoolSnapshot, Role
 from epp.core.intent import ANY_RANK
+from frontend.config.model import DisaggConfig
 from frontend.errors import ApiError
 from frontend.pipeline.components import EverybodyUsable
 from frontend.pipeline.lost import WorkerLostError
@@ -17,8 +18,9 @@ PREFILL = "x-dynamo-prefill-instance-id"
 BIG = 2**64 - 1
 
 
-def router(*endpoints: Any, split: Any = True) -> Any:
-    return DirectRouter(components(*(endpoints or (worker(1), worker(2, dp_size=2)))), split=split)
+def router(*endpoints: Any, **disagg: Any) -> Any:
+    parts = components(*(endpoints or (worker(1), worker(2, dp_size=2))))
+    return DirectRouter(parts, DisaggConfig(**disagg))
 
 
 async def refused(request: Any, *endpoints: Any, **options: Any) -> Any:
@@ -234,7 +236,14 @@ async def test_a_decode_worker_serves_alone_where_that_was_meant(request_: Any) 
 
 
 async def test_without_splitting_a_decode_worker_serves_alone() -> None:
-    assert await legs(call(headers={WORKER: "3"}), *PAIRS, split=False) == ((3, 0), None)
+    assert await legs(call(headers={WORKER: "3"}), *PAIRS, enabled=False) == ((3, 0), None)
+
+
+async def test_with_a_fallback_it_serves_alone_while_there_is_no_prefill_worker() -> None:
+    alone = call(headers={WORKER: "3"})
+    assert await legs(alone, worker(3, Role.DECODE), decode_fallback=True) == ((3, 0), None)
+    assert "only decodes" in (await refused(alone, *PAIRS, decode_fallback=True)).message
+    assert (await refused(alone, worker(1, Role.PREFILL), decode_fallback=True)).status == 503
 
 
 @pytest.mark.parametrize(
@@ -253,7 +262,7 @@ async def test_an_empty_pool_is_not_ready() -> None:
     empty = PoolSnapshot.of(())
     parts = components(snapshot=lambda: empty)
     with pytest.raises(ApiError) as caught:
-        await DirectRouter(parts, split=True).route(call(headers={WORKER: "3"}))
+        await DirectRouter(parts, DisaggConfig()).route(call(headers={WORKER: "3"}))
     assert (caught.value.status, caught.value.message) == (
         503,
         "Model `m` is not ready to serve requests yet. (No worker is known.)",
@@ -281,5 +290,5 @@ class GivenUp(EverybodyUsable):
 async def test_a_worker_that_is_left_alone_is_not_called() -> None:
     parts = components(worker(1), health=GivenUp())
     with pytest.raises(WorkerLostError) as caught:
-        await DirectRouter(parts, split=True).route(call(headers={WORKER: "1"}))
+        await DirectRouter(parts, DisaggConfig()).route(call(headers={WORKER: "1"}))
     assert (caught.value.status, caught.value.unbegun) == (503, True)

@@ -10,7 +10,7 @@ from epp.core.endpoints import Role
 from epp.core.outcomes import Ending, ResponseFacts
 from epp.core.requests import Api
 from epp.core.router import RouterStats
-from frontend.config.model import FrontendConfig, HttpConfig
+from frontend.config.model import DisaggConfig, FrontendConfig, HttpConfig
 from frontend.errors import ApiError
 from frontend.routing.discover import DiscoverRouter
 from tests.unit.frontend.fakes import call, components
@@ -94,7 +94,7 @@ async def test_excluded_workers_are_passed_over() -> None:
 async def test_workers_that_are_left_alone_are_passed_over_unless_all_are() -> None:
     spine = Spine()
     assert {await ids(spine, call(), health=Failing(2)) for _ in range(8)} == {(1, None)}
-    assert {await ids(spine, call(), health=Failing(1, 2)) for _ in range(20)} == {(1, None), (2, None)}
+    assert {await ids(spine, call(), health=Failing(1, 2)) for _ in range(48)} == {(1, None), (2, None)}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ async def test_without_trust_pins_mean_nothing() -> None:
     spine = Spine(config=dataclasses.replace(CONFIG, server=ServerConfig()))
     config = FrontendConfig(picker=Config())
     for request in (call(headers={WORKER: "2"}), call({"nvext": {"decode_worker_id": 99}})):
-        assert {await ids(spine, request, config=config) for _ in range(20)} == {(1, None), (2, None)}
+        assert {await ids(spine, request, config=config) for _ in range(48)} == {(1, None), (2, None)}
 
 
 async def test_a_header_outranks_nvext() -> None:
@@ -144,7 +144,7 @@ async def test_pinned_ranks() -> None:
 )
 async def test_pairs_within_pins(request_: Any, worker: Any, prefill: Any) -> None:
     spine = Spine(*PAIRS)
-    found = [await ids(spine, request_) for _ in range(12)]
+    found = [await ids(spine, request_) for _ in range(48)]
     assert {w for w, _ in found} == worker
     assert {p for _, p in found} == prefill
 
@@ -187,6 +187,14 @@ async def test_a_pool_that_lacks_a_role_is_not_ready(pool: Any, lacks: Any) -> N
         503,
         f"Model `m` is not ready to serve requests yet. (No {lacks} worker is known.)",
     )
+
+
+async def test_with_a_fallback_decode_workers_serve_alone_only_while_they_are_alone() -> None:
+    config = FrontendConfig(picker=CONFIG, disagg=DisaggConfig(decode_fallback=True))
+    assert await ids(Spine(PAIRS[2]), call(), config=config) == (3, None)
+    _, prefill = await ids(Spine(*PAIRS), call(), config=config)
+    assert prefill in {1, 2}
+    assert (await refused(Spine(PAIRS[0]), call(), config=config)).status == 503
 
 
 async def test_a_pin_on_a_worker_that_does_not_serve_the_model() -> None:

@@ -16,6 +16,7 @@ from frontend.config.model import ToleranceConfig
 from frontend.errors import ApiError
 from frontend.http.api import Failure, Reply
 from frontend.pipeline.call import Call, Leg, Route
+from frontend.pipeline.components import EverybodyUsable, WorkerHealth
 from frontend.pipeline.lost import WorkerFaultError, WorkerLostError
 from frontend.sse import DONE, DONE_DATA, SseReader, event
 from frontend.tolerance.continuing import Counts
@@ -255,6 +256,61 @@ async def test_whoever_lost_a_worker_waits_for_the_next_within_the_time_for_it()
     assert one.facts.migrations == 1
     with pytest.raises(ApiError, match="nobody"):
         await served(Engine(7, nobody), streamed(chat=True), queue_timeout_s=0.0)
+
+
+class Dead(EverybodyUsable):
+    """Workers that have proved to be out of reach; ``alive`` are not."""
+
+    def __init__(self, *alive: int) -> None:
+        self.alive = alive
+
+    def usable(self, worker_id: int) -> bool:
+        return worker_id in self.alive
+
+    def all_usable(self) -> bool:
+        return False
+
+
+UNREACHABLE = WorkerLostError(Failure.CONNECT, 1)
+
+
+async def test_a_request_that_nobody_has_begun_is_refused_at_once_when_all_are_out_of_reach() -> None:
+    told, engine = Told(), Engine(UNREACHABLE)
+    config = ToleranceConfig(migration_limit=3, queue_timeout_s=1e9)
+    parts = components(*WORKERS, health=Dead())
+    with pytest.raises(WorkerLostError):
+        await Migration(engine, config, parts, counters=told).handle(streamed(chat=True), FakeReply())
+    assert (len(engine.asked), told.why) == (1, ["unreachable"])
+
+
+@pytest.mark.parametrize("health", [Dead(4), EverybodyUsable()])
+async def test_while_somebody_is_not_out_of_reach_it_goes_on(health: WorkerHealth) -> None:
+    nobody = ApiError(503, "nobody is left")
+    engine = Engine(UNREACHABLE, nobody)
+    parts = components(*WORKERS, health=health)
+    reply = FakeReply()
+    await Migration(engine, ToleranceConfig(migration_limit=1), parts).handle(streamed(chat=True), reply)
+    assert (reply.ended, len(engine.asked)) == (True, 3)
+
+
+async def test_a_worker_of_other_models_is_no_hope() -> None:
+    one = streamed(chat=True)
+    one.excluded.add(4)
+    parts = components(*WORKERS, health=Dead(4))
+    with pytest.raises(WorkerLostError):
+        await Migration(Engine(UNREACHABLE), ToleranceConfig(migration_limit=3), parts).handle(
+            one, FakeReply()
+        )
+
+
+async def test_a_request_that_was_begun_is_owed_its_rest_and_waits_for_whoever_comes_back() -> None:
+    calm = await served(Engine(), streamed(chat=True))
+    engine, reply = Engine(7, UNREACHABLE, ApiError(503, "nobody is left")), FakeReply()
+    parts = components(*WORKERS, health=Dead())
+    await Migration(engine, ToleranceConfig(migration_limit=1), parts, window=lambda _m: 1000).handle(
+        streamed(chat=True), reply
+    )
+    assert said(reply) == said(calm)
 
 
 async def test_whoever_does_not_serve_the_model_is_never_tried() -> None:

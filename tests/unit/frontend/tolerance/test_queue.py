@@ -61,7 +61,7 @@ def made(places: int = 1, **settings: object) -> tuple[WaitingQueue, Pool, Told]
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.001)
 

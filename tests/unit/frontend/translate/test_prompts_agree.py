@@ -5,7 +5,6 @@ matches. Those that remain are listed in docs/translation.md.
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from epp.core.requests import ChatPrompt, InferenceRequest
 from epp.wire.openai.parse import parse_request

@@ -1,21 +1,49 @@
-"""DeepSeek: V3 and R1 write ``function``, a separator, the name and a fenced JSON block; V3.1 writes the
-name, the separator and the object. The marks are written with U+FF5C for a bar and U+2581 for a space."""
+"""Formats that mark sections of calls, each a head, a separator and a JSON object.
 
+- DeepSeek V3 and R1 write ``function``, a separator, the name and a fenced JSON block; V3.1 writes the name,
+  the separator and the object. The marks are written with U+FF5C for a bar and U+2581 for a space.
+- Kimi K2 writes the call's id, ``functions.name:0``, for a head; its template wants the id back as it was.
+"""
+
+import re
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from frontend.postprocess.tools.base import MAX_NAME_CHARS, NAME, BlockParser
 from frontend.postprocess.tools.scan import JsonScan
 
+
+class SectionMarks(NamedTuple):
+    """The marks of one format."""
+
+    calls_begin: str
+    calls_end: str
+    call_begin: str
+    call_end: str
+    separator: str
+    ids: re.Pattern[str] | None = None
+    """Heads that are ids, with the function's ``name``."""
+
+
 _BAR: Final = "\uff5c"
-CALLS_BEGIN: Final = f"<{_BAR}tool▁calls▁begin{_BAR}>"
-_CALLS_END: Final = f"<{_BAR}tool▁calls▁end{_BAR}>"
-_CALL_BEGIN: Final = f"<{_BAR}tool▁call▁begin{_BAR}>"
-_CALL_END: Final = f"<{_BAR}tool▁call▁end{_BAR}>"
-_SEP: Final = f"<{_BAR}tool▁sep{_BAR}>"
+DEEPSEEK: Final = SectionMarks(
+    f"<{_BAR}tool▁calls▁begin{_BAR}>",
+    f"<{_BAR}tool▁calls▁end{_BAR}>",
+    f"<{_BAR}tool▁call▁begin{_BAR}>",
+    f"<{_BAR}tool▁call▁end{_BAR}>",
+    f"<{_BAR}tool▁sep{_BAR}>",
+)
+KIMI_K2: Final = SectionMarks(
+    "<|tool_calls_section_begin|>",
+    "<|tool_calls_section_end|>",
+    "<|tool_call_begin|>",
+    "<|tool_call_end|>",
+    "<|tool_call_argument_begin|>",
+    ids=re.compile(r"(?:functions\.)?(?P<name>[A-Za-z0-9_./-]{1,256}):\d{1,9}"),
+)
 _FENCE: Final = "```"
 _KIND: Final = "function"
-_MAX_HEAD_CHARS: Final = MAX_NAME_CHARS + len(_SEP)
+_MAX_HEAD_CHARS: Final = MAX_NAME_CHARS + 32
 _MAX_FENCE_CHARS: Final = 64  # "```json" and white space
 
 
@@ -28,17 +56,17 @@ class _At(Enum):
     AFTER = auto()
 
 
-class DeepseekParser(BlockParser):
+class SectionParser(BlockParser):
     """Marks around and between calls are the format's and are dropped wherever they stand."""
 
-    marks = (CALLS_BEGIN, _CALLS_END, _CALL_BEGIN, _CALL_END, _SEP)
-
-    def __init__(self, known: frozenset[str] | None = None) -> None:
-        super().__init__(known)
+    def __init__(self, marks: SectionMarks) -> None:
+        super().__init__(None)
+        self.marks = marks[:5]
+        self._format = marks
         self._at = _At.TEXT
         self._opened = ""
         """What is text again if the call is none."""
-        self._name = ""
+        self._name = self._id = ""
         self._scan = JsonScan()
 
     def _step(self) -> bool:
@@ -57,15 +85,16 @@ class DeepseekParser(BlockParser):
                 return self._after()
 
     def _text(self) -> bool:
-        mark = self._said_until((CALLS_BEGIN, _CALLS_END, _CALL_BEGIN, _CALL_END))
-        if mark == _CALL_BEGIN:
-            self._opened, self._at = _CALL_BEGIN, _At.HEAD
+        mark = self._said_until(self._format[:4])
+        if mark == self._format.call_begin:
+            self._opened, self._at = self._format.call_begin, _At.HEAD
         return mark is not None
 
     def _head(self) -> bool:
-        head = self._until(_SEP)
+        separator = self._format.separator
+        head = self._until(separator)
         if head is None:
-            return self._impossible(_SEP)
+            return self._impossible(separator)
         if head.strip() == _KIND:
             self._at = _At.NAME
             return True
@@ -76,7 +105,9 @@ class DeepseekParser(BlockParser):
         return self._impossible("\n") if line is None else self._named(line)
 
     def _named(self, text: str) -> bool:
-        self._name = text.strip()
+        self._name, self._id = text.strip(), ""
+        if self._format.ids is not None and (found := self._format.ids.fullmatch(self._name)):
+            self._name, self._id = found["name"], self._name
         if NAME.fullmatch(self._name) is None:
             return self._give_up()
         self._at = _At.FENCE
@@ -90,7 +121,7 @@ class DeepseekParser(BlockParser):
         begun = body[end:].lstrip() if end >= 0 else ""
         if begun.startswith("{"):
             self._take(len(self._buffer) - len(begun))
-            self._start_call(self._name)
+            self._start_call(self._name, self._id)
             self._scan, self._at = JsonScan(), _At.ARGUMENTS
             return True
         unsure = not begun or (not fenced and _FENCE.startswith(begun))
