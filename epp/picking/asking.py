@@ -1,6 +1,7 @@
 """What a request asks, once its headers and its body are read together."""
 
 import uuid
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +14,9 @@ from epp.core.requests import InferenceRequest, Prompt, TokenPrompt
 from epp.picking.names import ModelName, ModelNames
 from epp.wire.headers import merge, read_routing_headers
 from epp.wire.openai import parse_request
+
+MAX_STOOD_IN_CHARS: Final = 512
+"""The client's name is put back wherever the answer has a name: into every event of a stream."""
 
 
 class Asked(Struct, frozen=True):
@@ -44,6 +48,13 @@ class Asked(Struct, frozen=True):
     def names_another(self) -> bool:
         """Whether the body, as it came here, names another model than is to answer."""
         return bool(self.request.model) and self.request.model != self.intent.model
+
+    @property
+    def restored_model(self) -> str | None:
+        """The client's name of its model, where the answer will have another and may have this one."""
+        return (
+            self.client_model if self.names_another and len(self.client_model) <= MAX_STOOD_IN_CHARS else None
+        )
 
 
 def request_id_of(request: PickInput) -> str:
@@ -83,7 +94,9 @@ def understand(
 
 def target_model(model: str, forced: str | None, rules: PoolRules, seed: int) -> str:
     """Who answers a request for ``model``: the one a trusted header forces, else what the pool's rules draw
-    by ``seed``, else itself."""
+    by ``seed``, else itself. Nobody else stands in for a name beyond :data:`MAX_STOOD_IN_CHARS`."""
+    if len(model) > MAX_STOOD_IN_CHARS:
+        return model
     if forced is not None:
         return forced
     targets = rules.rewrites.targets(model) if model else None

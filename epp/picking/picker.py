@@ -219,7 +219,7 @@ class RequestPicker:
             booking=question.booking,
             reason=reason,
             response_headers=(*choice.response_headers, *_told_model(asked)),
-            client_model=asked.client_model if asked.names_another else None,
+            client_model=asked.restored_model,
         )
         if choice.stores_blocks and question.booking is not None:
             self._parts.on_sent(choice.prefiller, chosen_s)

@@ -5,6 +5,7 @@ as long as handshakes may take. So sockets are accepted here, and those that are
 """
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -44,10 +45,13 @@ class TlsListener:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
             for family, _, _, _, address in dict.fromkeys(found):
-                self._sockets.append(_listening(family, address, backlog))
+                if _exists(family):
+                    self._sockets.append(_listening(family, address, backlog))
         except OSError:
             self.close()
             raise
+        if not self._sockets:
+            raise OSError(errno.EAFNOSUPPORT, f"{host or 'this machine'} has no address to listen on")
         self._accepting = [loop.create_task(self._accept(one), name="accept-tls") for one in self._sockets]
         bound: int = self._sockets[0].getsockname()[1]
         return bound
@@ -99,6 +103,17 @@ class TlsListener:
             _log.debug("no TLS: %s", error)
         elif error is not None:
             _log.error("a TLS handshake failed", exc_info=error)
+
+
+def _exists(family: int) -> bool:
+    """Whether this machine has such sockets: names also stand for addresses of families it was denied."""
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        return False
+    return True
 
 
 def _listening(family: int, address: tuple[object, ...], backlog: int) -> socket.socket:

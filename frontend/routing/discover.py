@@ -67,7 +67,7 @@ class DiscoverRouter:
             body=call.body.encode(),
             subset=None if allowed is None else tuple(e.host_port for e in allowed),
             request_id=call.request_id,
-            client_model=call.client_model,
+            client_model=call.asked_model or None,  # drawn already, be it its own name
         )
         outcome = await self._picker.choose(asked, book=book)
         if isinstance(outcome, Refused):

@@ -140,11 +140,11 @@ class Migration:
         return call.facts.migrations > 0 and self._clock() < deadline_s and not self._hopeless(quest)
 
     def _hopeless(self, quest: _Quest) -> bool:
-        """Every worker has proved to be out of reach, and the client has lost nothing yet."""
+        """Every worker there is has proved to be out of reach, and the client has lost nothing yet."""
         if quest.begun or self._health.all_usable():
             return False
         ids = {endpoint.worker_id for endpoint in serving(self._snapshot())} - quest.strangers
-        return not any(map(self._health.usable, ids))
+        return bool(ids) and not any(map(self._health.usable, ids))
 
     def _move(
         self, call: Call, attempt: AttemptReply, resumption: Resumption, failure: WorkerLostError

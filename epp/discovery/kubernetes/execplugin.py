@@ -47,25 +47,26 @@ class PluginRunner:
         folder: Path,
         authority: Callable[[], bytes | None],
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """``folder``: what a relative path of the command is relative to. ``authority`` reads the cluster's
-        certificates (PEM), for plugins that are told of the cluster; ``clock`` counts from the epoch."""
+        certificates (PEM), for plugins that are told of the cluster; ``clock`` counts from the epoch,
+        ``steady`` from anywhere."""
         self._plugin = plugin
         self._folder = folder
         self._authority = authority
-        self._clock = clock
+        self._clock, self._steady = clock, steady
         self._lock = asyncio.Lock()
         self._kept: Credential | None = None
-        self._ran_s = 0.0
+        self._ran_s = -REST_S
         self._failed: str | None = None
         """Why the last run helped nobody; None: it did, or there was none."""
 
     async def credential(self) -> Credential:
         """The one that holds now; raises AccessError."""
         async with self._lock:
-            now_s = self._clock()
-            rests = now_s - self._ran_s < REST_S
-            if self._kept is not None and (rests or not _expired(self._kept, now_s)):
+            rests = self._rests()
+            if self._kept is not None and (rests or not _expired(self._kept, self._clock())):
                 return self._kept
             if self._failed is not None and rests:
                 raise AccessError(self._failed)
@@ -77,17 +78,20 @@ class PluginRunner:
                 self._failed = f"the credential plugin {self._plugin.command!r} cannot be used: {error}"
                 raise AccessError(self._failed) from error
             finally:
-                self._ran_s = self._clock()
+                self._ran_s = self._steady()
             return self._kept
 
     def refused(self, credential: Credential) -> bool:
         """The API does not take it, or it cannot be used; whether to ask for another one at once."""
         if self._kept is not credential:
             return self._kept is not None  # somebody has another one already
-        if self._clock() - self._ran_s < REST_S:
+        if self._rests():
             return False
         self._kept = None
         return True
+
+    def _rests(self) -> bool:
+        return self._steady() - self._ran_s < REST_S
 
     async def _run(self) -> Credential:
         authority = await asyncio.to_thread(self._authority) if self._plugin.cluster is not None else None

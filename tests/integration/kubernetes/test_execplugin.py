@@ -48,12 +48,17 @@ class Script:
     def entry(self, **more: Any) -> dict[str, Any]:
         return {"apiVersion": V1, "command": str(self.path), "interactiveMode": "Never", **more}
 
-    def runner(self, clock_s: list[float] | None = None, **more: Any) -> PluginRunner:
-        """``clock_s``: the first is the time."""
+    def runner(
+        self, clock_s: list[float] | None = None, steady_s: list[float] | None = None, **more: Any
+    ) -> PluginRunner:
+        """``clock_s``: the first is the time, and also the steady one unless ``steady_s`` is."""
         plugin = read_plugin({"exec": self.entry(**more)}, {"server": "https://a"})
         assert plugin is not None
         times = clock_s or [1e9]
-        return PluginRunner(plugin, self.path.parent, lambda: b"PEM", clock=lambda: times[0])
+        steady = times if steady_s is None else steady_s
+        return PluginRunner(
+            plugin, self.path.parent, lambda: b"PEM", clock=lambda: times[0], steady=lambda: steady[0]
+        )
 
 
 async def refusal(runner: PluginRunner) -> str:
@@ -118,6 +123,16 @@ async def test_refused_credentials_are_renewed_unless_they_are_fresh(tmp_path: P
     second = await runner.credential()
     assert runner.refused(first), "somebody has renewed them already"
     assert (await runner.credential(), script.runs) == (second, 2)
+
+
+async def test_a_clock_that_is_set_back_makes_no_rest_longer(tmp_path: Path) -> None:
+    script, clock_s, steady_s = Script(tmp_path, "exit 1"), [1e9], [0.0]
+    runner = script.runner(clock_s, steady_s)
+    await refusal(runner)
+    clock_s[0] -= 3600
+    steady_s[0] += module.REST_S
+    await refusal(runner)
+    assert script.runs == 2
 
 
 async def test_a_failing_plugin_is_quoted_and_left_alone_for_a_while(tmp_path: Path) -> None:

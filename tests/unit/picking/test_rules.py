@@ -94,6 +94,19 @@ class TestRewriting:
         assert (picked.body, picked.client_model, picked.remove_headers) == (None, None, ())
         assert not picked.response_headers
 
+    async def test_nobody_stands_in_for_a_name_of_any_length(self) -> None:
+        spine = Spine()
+        spine.rules.rewrites = Rewrites(others=WeightedModels((MODEL,), (1,)))
+        picked = await spine.picker.pick(chat("hi", model="m" * 513))
+        assert isinstance(picked, Picked)
+        assert (picked.body, picked.client_model) == (None, None)
+        forced = {"x-llm-d-model-name-rewrite": "forced"}
+        picked = await spine.picker.pick(chat("hi", model="m" * 513, headers=forced))
+        assert isinstance(picked, Picked)
+        assert picked.body is not None
+        assert picked.client_model is None
+        assert (await spine.picker.pick(chat("hi", model="m" * 512))).client_model == "m" * 512  # type: ignore[union-attr]
+
     async def test_targets_share_by_weight(self) -> None:
         spine = Spine()
         spine.rules.rewrites = Rewrites(others=WeightedModels(("a", "b"), (1, 999_999)))

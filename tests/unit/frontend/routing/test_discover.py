@@ -8,6 +8,7 @@ import pytest
 from epp.config.model import Config, RoutingConfig, ServerConfig
 from epp.core.endpoints import Role
 from epp.core.outcomes import Ending, ResponseFacts
+from epp.core.poolrules import Rewrites, WeightedModels
 from epp.core.requests import Api
 from epp.core.router import RouterStats
 from frontend.config.model import DisaggConfig, FrontendConfig, HttpConfig
@@ -78,6 +79,14 @@ async def test_a_route_is_booked_and_ended() -> None:
     assert route.reason.startswith("kv: ")
     discover.finish(route, Ending.ERROR, ResponseFacts())
     assert bookings(spine) == 0
+
+
+async def test_a_model_that_was_drawn_is_not_drawn_again_not_even_itself() -> None:
+    spine = Spine()
+    spine.rules.rewrites = Rewrites({"m": WeightedModels(("other",), (1,))})
+    route = await router(spine).route(call())
+    assert route.picked is not None
+    assert (route.picked.body, route.picked.client_model) == (None, None)
 
 
 async def test_excluded_workers_are_passed_over() -> None:

@@ -283,6 +283,13 @@ async def test_a_request_that_nobody_has_begun_is_refused_at_once_when_all_are_o
     assert (len(engine.asked), told.why) == (1, ["unreachable"])
 
 
+async def test_nobody_at_all_is_not_everybody_out_of_reach() -> None:
+    nobody, parts = ApiError(503, "nobody is left"), components(health=Dead())
+    engine, reply = Engine(UNREACHABLE, nobody), FakeReply()
+    await Migration(engine, ToleranceConfig(migration_limit=1), parts).handle(streamed(chat=True), reply)
+    assert (reply.ended, len(engine.asked)) == (True, 3)
+
+
 @pytest.mark.parametrize("health", [Dead(4), EverybodyUsable()])
 async def test_while_somebody_is_not_out_of_reach_it_goes_on(health: WorkerHealth) -> None:
     nobody = ApiError(503, "nobody is left")
