@@ -73,10 +73,16 @@ static PyStatus initialize(const char *program) {
 /* --- fork ---------------------------------------------------------------------------------------------- */
 
 /* A child has the forking thread alone, and every lock as it was. So that thread forks while it holds the interpreter, as
- * os.fork() does; a host that runs Python itself forks by that. */
+ * os.fork() does; a host that runs Python itself forks by that.
+ *
+ * A thread that holds the interpreter already is Python's own: os.fork() has called PyOS_BeforeFork, and its hooks must not
+ * run twice. Nor may it wait for `starting`, which is taken before the interpreter everywhere else. */
 static PyGILState_STATE forking; /* while the interpreter is held */
+static _Thread_local int python_forks;
 
 static void before_fork(void) {
+    python_forks = PyGILState_Check();
+    if (python_forks) return;
     (void)pthread_mutex_lock(&starting);
     const PyGILState_STATE before = PyGILState_Ensure();
     forking = before;
@@ -84,18 +90,37 @@ static void before_fork(void) {
 }
 
 static void after_fork_in_parent(void) {
+    if (python_forks) {
+        python_forks = 0; /* a hook that forks returns to the fork it is a hook of */
+        return;
+    }
     PyOS_AfterFork_Parent();
     PyGILState_Release(forking);
     (void)pthread_mutex_unlock(&starting);
 }
 
 static void after_fork_in_child(void) {
+    if (python_forks) {
+        python_forks = 0;
+        starting = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* who held it may be in the parent alone */
+        return;
+    }
     PyOS_AfterFork_Child();
     PyGILState_Release(forking);
     (void)pthread_mutex_unlock(&starting);
 }
 
+/* Once: a handler cannot be taken back. */
+static int handle_forks(epp_embedded_error *error) {
+    static int handled; /* under `starting` */
+    if (!handled) handled = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+    if (!handled) say_of_home(error, "has no room for what a fork needs");
+    return handled;
+}
+
 /* --- starting ------------------------------------------------------------------------------------------ */
+
+static int is_ours; /* under `starting`; a second try finds Python running and must still know whose */
 
 static int start_ours(epp_embedded_error *error) {
     char program[PATH_BYTES];
@@ -109,10 +134,9 @@ static int start_ours(epp_embedded_error *error) {
         say_of_home(error, status.err_msg == NULL ? "cannot be started" : status.err_msg);
         return 0;
     }
+    is_ours = 1;
     PyEval_SaveThread();
-    if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0) return 1;
-    say_of_home(error, "has no room for what a fork needs");
-    return 0;
+    return 1;
 }
 
 static int import(const char *name) {
@@ -170,15 +194,14 @@ static int is_our_version(epp_embedded_error *error) {
 static epp_interpreter start(epp_embedded_error *error) {
     /* A host that loaded us with dlopen() keeps libpython to itself; extension modules must find it too. */
     (void)dlopen(EPP_LIBPYTHON, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
-    static int is_ours; /* under `starting`; a second try finds Python running and must still know whose */
     if (!Py_IsInitialized()) {
         if (!start_ours(error)) return EPP_INTERPRETER_NONE;
-        is_ours = 1;
     } else if (!is_our_version(error)) {
         return EPP_INTERPRETER_NONE;
     }
-    if (!(is_ours ? find_program_quietly(error) : find_program(error))) return EPP_INTERPRETER_NONE;
-    return is_ours ? EPP_INTERPRETER_OURS : EPP_INTERPRETER_HOST;
+    if (!is_ours) return find_program(error) ? EPP_INTERPRETER_HOST : EPP_INTERPRETER_NONE;
+    if (!handle_forks(error) || !find_program_quietly(error)) return EPP_INTERPRETER_NONE;
+    return EPP_INTERPRETER_OURS;
 }
 
 epp_interpreter epp_interpreter_start(epp_embedded_error *error) {
