@@ -5,6 +5,7 @@ same answer (see ``pieces.merged``). It never raises: what does not follow the f
 """
 
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from frontend.postprocess.pieces import CallArguments, CallStart, Content, Piece
@@ -14,6 +15,10 @@ from frontend.postprocess.tools.scan import JsonScan
 NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
 """What a function may be called."""
 MAX_NAME_CHARS: Final = 256
+MAX_HEAD_CHARS: Final = MAX_NAME_CHARS + 256
+"""How much may name a function or an argument, with all that stands beside the name."""
+_SLICE_CHARS: Final = 4096
+"""No more is looked at in one go: many marks in one piece cost what they cost in many."""
 
 
 class ToolParser(Protocol):
@@ -53,9 +58,31 @@ class TextOnly:
         return []
 
 
+class Parts:
+    """Text that comes in pieces and is wanted whole; a piece costs its own length, not that of the whole."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, text: str = "") -> None:
+        self._parts = [text]
+
+    def add(self, text: str) -> None:
+        """Append ``text``."""
+        if text:
+            self._parts.append(text)
+
+    def taken(self) -> str:
+        """All of it; none is left."""
+        text = "".join(self._parts)
+        self._parts.clear()
+        return text
+
+
 class BlockParser:
     """Base of the formats: ``_step`` consumes from ``_buffer`` and says whether to go on.
 
+    The buffer is read again with every piece, so that a step leaves no more than a bounded head in it: what
+    can be long and is wanted whole is collected in ``Parts``.
     White space beside a call belongs to the format: it is held after other text until more text follows, and
     dropped if a call does or the answer ends after one.
     """
@@ -72,13 +99,15 @@ class BlockParser:
         self._buffer = ""
         self._ended = False
         self._calls = False
-        self._space = ""
+        self._space = Parts()
         self._out: list[Piece] = []
 
     def feed(self, text: str) -> list[Piece]:
         """See ToolParser."""
-        self._buffer += text
-        return self._run()
+        for at in range(0, len(text), _SLICE_CHARS):
+            self._buffer += text[at : at + _SLICE_CHARS]
+            self._run_into()
+        return self._taken()
 
     def finish(self) -> list[Piece]:
         """See ToolParser."""
@@ -87,11 +116,7 @@ class BlockParser:
         if self._buffer:
             self._say(self._take(len(self._buffer)))
         if not self._calls:
-            self._out.append(Content(self._space))
-        return self._taken()
-
-    def _run(self) -> list[Piece]:
-        self._run_into()
+            self._out.append(Content(self._space.taken()))
         return self._taken()
 
     def _run_into(self) -> None:
@@ -111,22 +136,27 @@ class BlockParser:
 
     def _say(self, text: str) -> None:
         """Text outside calls."""
-        whole = self._space + text
-        body = whole.rstrip()
-        self._space = whole[len(body) :]
+        body = text.rstrip()
         if body:
-            self._out.append(Content(body))
+            self._out.append(Content(self._space.taken() + body))
+        self._space.add(text[len(body) :])
 
     def _said_until(self, marks: tuple[str, ...]) -> str | None:
-        """Say everything before the first of ``marks`` and take it off; None: none is there yet."""
+        """Say everything before the first of ``marks`` and take them off; None: none is there yet."""
+        mark = self._passed_until(marks, self._say)
+        self._take(len(mark or ""))
+        return mark
+
+    def _passed_until(self, marks: tuple[str, ...], to: Callable[[str], object]) -> str | None:
+        """Take off and pass on everything before the first of ``marks``, which stays, or, None, what may
+        become one."""
         found = first_of(self._buffer, marks)
         if found is None:
             keep = 0 if self._ended else held_chars(self._buffer, marks)
-            self._say(self._take(len(self._buffer) - keep))
+            to(self._take(len(self._buffer) - keep))
             return None
         at, mark = found
-        self._say(self._take(at))
-        self._take(len(mark))
+        to(self._take(at))
         return mark
 
     def _skip_space(self) -> str:
@@ -145,7 +175,7 @@ class BlockParser:
 
     def _call_began(self) -> None:
         """A call is certain: what white space stood before it is dropped."""
-        self._space = ""
+        self._space = Parts()
         self._calls = True
 
     def _start_call(self, name: str, call_id: str = "") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Final
 
-from frontend.postprocess.tools.base import MAX_NAME_CHARS, NAME, first_of
+from frontend.postprocess.tools.base import MAX_HEAD_CHARS, NAME, first_of
 from frontend.postprocess.tools.typed import TypedParser
 
 _CALL: Final = "<tool_call>"
@@ -55,8 +55,8 @@ class GlmParser(TypedParser):
 
     def _name(self) -> bool:
         """A name ends where a key begins, or the call; a line end alone is not enough of a sign."""
-        found = first_of(self._buffer, (KEY, _CALL_END))
-        if found is None and not self._ended and len(self._buffer) <= MAX_NAME_CHARS:
+        found = first_of(self._buffer[:MAX_HEAD_CHARS], (KEY, _CALL_END))
+        if found is None and not self._ended and len(self._buffer) < MAX_HEAD_CHARS:
             return False
         name = "" if found is None else self._buffer[: found[0]].strip()
         if NAME.fullmatch(name) is None:
@@ -71,14 +71,10 @@ class GlmParser(TypedParser):
 
     def _next(self) -> bool:
         """A key, or the end; anything else between them is nobody's."""
-        found = first_of(self._buffer, (KEY, _CALL_END))
-        if found is None:
-            if not self._ended:
-                return False
-            self._take(len(self._buffer))
-        else:
-            self._take(found[0] + len(found[1]))
-        if found is not None and found[1] == KEY:
+        mark = self._dropped_until((KEY, _CALL_END))
+        if mark is None and not self._ended:
+            return False
+        if mark == KEY:
             self._at = _At.KEY
         else:
             self._close_arguments()
@@ -86,10 +82,13 @@ class GlmParser(TypedParser):
         return True
 
     def _key_name(self) -> bool:
-        """The key, and the opening of its value."""
-        found = first_of(self._buffer, (_VALUE, _CALL_END))
-        if found is None:
+        """The key, and the opening of its value; what is too long for both is nobody's."""
+        found = first_of(self._buffer[:MAX_HEAD_CHARS], (_VALUE, _CALL_END))
+        if found is None and len(self._buffer) < MAX_HEAD_CHARS:
             return False
+        if found is None:
+            self._at = _At.ARGUMENTS
+            return True
         at, mark = found
         self._key = self._take(at).partition(_KEY_END)[0].strip()
         if mark == _VALUE:
@@ -100,11 +99,10 @@ class GlmParser(TypedParser):
         return True
 
     def _value(self) -> bool:
-        found = first_of(self._buffer, (_VALUE_END, _CALL_END))
-        if found is None:
-            return False
-        at, mark = found
-        self._put(self._key, self._take(at))
+        mark = self._passed_until((_VALUE_END, _CALL_END), self._collected.add)
+        if mark is None:
+            return self._no_value()
+        self._put(self._key, self._collected.taken())
         if mark == _VALUE_END:
             self._take(len(mark))
         self._at = _At.ARGUMENTS

@@ -10,8 +10,7 @@ import re
 from typing import Final
 
 from frontend.postprocess.pieces import CallArguments, Content, Piece, Reasoning
-from frontend.postprocess.stops import held_chars
-from frontend.postprocess.tools.base import MAX_NAME_CHARS, BlockParser, first_of
+from frontend.postprocess.tools.base import MAX_HEAD_CHARS, BlockParser
 
 _START: Final = "<|start|>"
 CHANNEL: Final = "<|channel|>"
@@ -21,7 +20,6 @@ _ENDS: Final = ("<|end|>", "<|call|>", "<|return|>", _START)
 _HEAD_BEGINS: Final = (_START, CHANNEL, " to=", "to=")
 _ADDRESSEE: Final = re.compile(r"\bto=functions\.(?P<name>[A-Za-z0-9_.:/-]{1,256})")
 _ON_CHANNEL: Final = re.compile(r"<\|channel\|>\s*(?P<channel>\w+)")
-_MAX_HEAD_CHARS: Final = MAX_NAME_CHARS + 256
 _TO_READER: Final = frozenset({"final", "commentary"})
 
 
@@ -55,9 +53,9 @@ class HarmonyParser(BlockParser):
             return False
         if not self._in_head:
             return True
-        at = self._buffer.find(_MESSAGE)
+        at = self._buffer.find(_MESSAGE, 0, MAX_HEAD_CHARS)
         if at < 0:
-            if len(self._buffer) > _MAX_HEAD_CHARS:  # no head of any kind: let it be seen
+            if len(self._buffer) >= MAX_HEAD_CHARS:  # no head of any kind: let it be seen
                 self._open(Content)
                 return True
             return False
@@ -90,13 +88,9 @@ class HarmonyParser(BlockParser):
         self._make, self._in_head = make, False
 
     def _body(self) -> bool:
-        found = first_of(self._buffer, _ENDS)
-        if found is None:
-            keep = 0 if self._ended else held_chars(self._buffer, _ENDS)
-            self._pass(self._take(len(self._buffer) - keep))
+        mark = self._passed_until(_ENDS, self._pass)
+        if mark is None:
             return False
-        at, mark = found
-        self._pass(self._take(at))
         self._take(len(mark))
         self._in_head = self._begun = True
         return True

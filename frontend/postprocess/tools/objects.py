@@ -4,7 +4,7 @@ from enum import Enum, auto
 from typing import Final
 
 from frontend.postprocess.pieces import CallArguments, CallStart, Piece
-from frontend.postprocess.tools.base import MAX_NAME_CHARS, NAME, BlockParser
+from frontend.postprocess.tools.base import MAX_HEAD_CHARS, NAME, BlockParser, Parts
 from frontend.postprocess.tools.scan import CallScan, JsonScan
 
 _PYTHON_TAG: Final = "<|python_tag|>"
@@ -12,6 +12,9 @@ _TOOL_CALLS: Final = "[TOOL_CALLS]"
 _ARGS: Final = "[ARGS]"
 _CALL_ID: Final = "[CALL_ID]"
 _MAX_ID_CHARS: Final = 256
+_MAX_ID_END: Final = len(_CALL_ID) + _MAX_ID_CHARS + len(_ARGS)
+_MAX_NAMED_CHARS: Final = MAX_HEAD_CHARS + _MAX_ID_END
+"""What stands before arguments: the name, an id, marks and white space."""
 
 
 class _At(Enum):
@@ -32,11 +35,11 @@ class _ObjectParser(BlockParser):
     def __init__(self, known: frozenset[str] | None = None) -> None:
         super().__init__(known)
         self._at = _At.TEXT
-        self._opened = ""
+        self._opened = Parts()
         self._scan = CallScan(None)
 
-    def _open(self, scan: CallScan, opened: str) -> bool:
-        self._scan, self._opened, self._at = scan, opened, _At.CALL
+    def _open(self, scan: CallScan) -> bool:
+        self._scan, self._at = scan, _At.CALL
         return True
 
     def _give_up(self, text: str) -> bool:
@@ -61,9 +64,9 @@ class _ObjectParser(BlockParser):
         if scan.started and not begun:
             self._call_began()
         if scan.failed or (self._ended and not scan.started):
-            return self._give_up(self._opened + scan.held)
+            return self._give_up(self._opened.taken() + scan.held)
         if scan.done:
-            self._opened, self._at = "", _At.BETWEEN
+            self._opened, self._at = Parts(), _At.BETWEEN
         return scan.done
 
     def _skip(self, separators: str) -> str:
@@ -99,51 +102,43 @@ class Llama3Parser(_ObjectParser):
     def _begin(self) -> bool:
         opens = self._opens_with("{")
         if opens:
-            self._open(CallScan(self._known, bare=True), "")
+            self._open(CallScan(self._known, bare=True))
         return opens is not None
 
     def _text(self) -> bool:
         if self._said_until((_PYTHON_TAG,)) is None:
             return False
-        self._at, self._opened = _At.MARKED, _PYTHON_TAG
+        self._at, self._opened = _At.MARKED, Parts(_PYTHON_TAG)
         return True
 
     def _tagged(self) -> bool:
-        self._opened += self._skip("")
+        self._opened.add(self._skip(""))
         if not self._buffer and not self._ended:
             return False
         if self._buffer.startswith("{"):
-            return self._open(CallScan(None), self._opened)
-        return self._give_up(self._opened)
+            return self._open(CallScan(None))
+        return self._give_up(self._opened.taken())
 
     def _next(self) -> bool:
-        more = self._buffer.lstrip(" \t\r\n;,")
-        if not more and not self._ended:
-            return False
-        separators = self._skip(";,")
-        if more.startswith("{"):
-            return self._open(CallScan(self._known, bare=True), separators)
-        return bool(more) and self._give_up(separators)
+        self._opened.add(self._skip(";,"))
+        if self._buffer.startswith("{"):
+            return self._open(CallScan(self._known, bare=True))
+        return bool(self._buffer) and self._give_up(self._opened.taken())
 
 
 class _ArrayParser(_ObjectParser):
     """``[{…}, {…}]``."""
 
     def _array(self) -> bool:
-        opened = self._skip(",")
-        self._opened += opened
+        self._opened.add(self._skip(","))
         if not self._buffer:
-            return self._ended and not self._calls and self._give_up(self._taken_opened())
+            return self._ended and not self._calls and self._give_up(self._opened.taken())
         if self._buffer.startswith("{"):
-            return self._open(CallScan(self._known), self._taken_opened())
+            return self._open(CallScan(self._known))
         if self._buffer.startswith("]"):
             self._take(1)
             return self._give_up("")
-        return self._give_up(self._taken_opened())
-
-    def _taken_opened(self) -> str:
-        opened, self._opened = self._opened, ""
-        return opened
+        return self._give_up(self._opened.taken())
 
 
 class MistralParser(_ArrayParser):
@@ -171,30 +166,30 @@ class MistralParser(_ArrayParser):
     def _text(self) -> bool:
         if self._said_until((_TOOL_CALLS,)) is None:
             return False
-        self._at, self._opened = _At.MARKED, _TOOL_CALLS
+        self._at, self._opened = _At.MARKED, Parts(_TOOL_CALLS)
         return True
 
     def _marked(self) -> bool:
-        self._opened += self._skip("")
+        self._opened.add(self._skip(""))
         if not self._buffer:
-            return self._ended and self._give_up(self._taken_opened())
+            return self._ended and self._give_up(self._opened.taken())
         if self._buffer.startswith("["):
-            self._opened += self._take(1)
+            self._opened.add(self._take(1))
             self._at = _At.BETWEEN
             return True
         if self._buffer.startswith("{"):
-            return self._open(CallScan(None), self._taken_opened())
+            return self._open(CallScan(None))
         return self._named()
 
     def _named(self) -> bool:
         name = NAME.match(self._buffer)
         if name is None:
-            return self._give_up(self._taken_opened())
+            return self._give_up(self._opened.taken())
         end = self._arguments_at(name.end())
-        if end is None and not self._ended:
+        if end is None and not self._ended and len(self._buffer) <= _MAX_NAMED_CHARS:
             return False
-        if end is None or end < 0:
-            return self._give_up(self._taken_opened())
+        if end is None or not 0 <= end <= _MAX_NAMED_CHARS:
+            return self._give_up(self._opened.taken())
         self._take(end)
         self._start_call(name[0])
         self._value, self._at = JsonScan(), _At.ARGUMENTS
@@ -204,14 +199,14 @@ class MistralParser(_ArrayParser):
         """Where the object behind a name begins; -1: there is none, None: more text will tell."""
         rest = self._buffer[at:].lstrip()
         if rest.startswith(_CALL_ID):
-            end = rest.find(_ARGS)
+            end = rest.find(_ARGS, 0, _MAX_ID_END)
             if end < 0:
-                return None if len(rest) <= len(_CALL_ID) + _MAX_ID_CHARS else -1
+                return None if len(rest) < _MAX_ID_END else -1
             rest = rest[end:]
         if rest.startswith(_ARGS):
             rest = rest.removeprefix(_ARGS).lstrip()
         elif any(mark.startswith(rest) for mark in (_ARGS, _CALL_ID)):
-            return None if at <= MAX_NAME_CHARS else -1
+            return None
         if not rest:
             return None
         return len(self._buffer) - len(rest) if rest.startswith("{") else -1
@@ -245,7 +240,7 @@ class RequiredParser(_ArrayParser):
     def _begin(self) -> bool:
         opens = self._opens_with("[")
         if opens:
-            self._opened, self._at = self._take(1), _At.BETWEEN
+            self._opened, self._at = Parts(self._take(1)), _At.BETWEEN
         return opens is not None
 
 

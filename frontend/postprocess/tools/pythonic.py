@@ -10,7 +10,7 @@ import warnings
 from typing import Any, Final
 
 from frontend.postprocess.pieces import CallArguments, CallStart, Piece
-from frontend.postprocess.tools.base import BlockParser
+from frontend.postprocess.tools.base import MAX_HEAD_CHARS, BlockParser
 
 _HEAD: Final = re.compile(r"\[\s*(?:[A-Za-z_][\w.]*\s*(?:\(|\Z)|\Z)")
 """How such a list begins, as far as it has come."""
@@ -24,7 +24,7 @@ class PythonicParser(BlockParser):
 
     def __init__(self, known: frozenset[str] | None = None) -> None:
         super().__init__(known)
-        self._decided = False
+        self._decided = self._headed = False
         self._depth = self._at = 0
         self._quote = ""
 
@@ -37,7 +37,7 @@ class PythonicParser(BlockParser):
             self._say(self._take(space))
         if not self._buffer:
             return False
-        if _HEAD.match(self._buffer) is None:
+        if not self._headed and not self._has_head():
             return self._decide()
         end = self._end()
         if end is None:
@@ -45,6 +45,13 @@ class PythonicParser(BlockParser):
         if end <= _MAX_CHARS:
             self._calls_in(end)
         return self._decide()
+
+    def _has_head(self) -> bool:
+        head = _HEAD.match(self._buffer)
+        if head is None or head.end() > MAX_HEAD_CHARS:
+            return False
+        self._headed = head[0].endswith("(")
+        return True
 
     def _decide(self) -> bool:
         self._decided = True

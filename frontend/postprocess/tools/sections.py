@@ -119,8 +119,9 @@ class SectionParser(BlockParser):
         fenced = body.startswith(_FENCE)
         end = body.find("\n") if fenced else 0
         begun = body[end:].lstrip() if end >= 0 else ""
-        if begun.startswith("{"):
-            self._take(len(self._buffer) - len(begun))
+        at = len(self._buffer) - len(begun)
+        if begun.startswith("{") and at <= _MAX_FENCE_CHARS:
+            self._take(at)
             self._start_call(self._name, self._id)
             self._scan, self._at = JsonScan(), _At.ARGUMENTS
             return True

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
-from frontend.postprocess.tools.base import MAX_NAME_CHARS, NAME, first_of
+from frontend.postprocess.tools.base import MAX_HEAD_CHARS, NAME, Parts
 from frontend.postprocess.tools.typed import TypedParser
 
 
@@ -65,7 +65,8 @@ class TagParser(TypedParser):
         self.marks = (*form.outer, *form.outer_end, *form.tokens)
         self._form = form
         self._at = _At.TEXT
-        self._opened = self._key = ""
+        self._opened = Parts()
+        self._key = ""
         self._is_said_text: bool | None = None
         self._steps = {
             _At.TEXT: self._text,
@@ -84,24 +85,24 @@ class TagParser(TypedParser):
         mark = self._said_until((*self._form.outer, self._form.call))
         if mark is None:
             return False
-        self._opened = mark
+        self._opened = Parts(mark)
         self._at = _At.FUNCTION if mark == self._form.call else _At.OPENED
         return True
 
     def _inner(self) -> bool:
         call = self._form.call
-        self._opened += self._skip_space()
+        self._opened.add(self._skip_space())
         if self._unsure(call):
             return False
         if not self._buffer.startswith(call):
             return self._give_up()
-        self._opened += self._take(len(call))
+        self._opened.add(self._take(len(call)))
         self._at = _At.FUNCTION
         return True
 
     def _name(self) -> bool:
-        end = self._buffer.find(">")
-        if end < 0 and len(self._buffer) <= MAX_NAME_CHARS and not self._ended:
+        end = self._buffer.find(">", 0, MAX_HEAD_CHARS)
+        if end < 0 and len(self._buffer) < MAX_HEAD_CHARS and not self._ended:
             return False
         name = self._buffer[: max(0, end)].partition('"')[0]
         if NAME.fullmatch(name) is None:
@@ -113,36 +114,38 @@ class TagParser(TypedParser):
 
     def _next(self) -> bool:
         """A parameter, or the end; anything else between them is nobody's."""
-        found = first_of(self._buffer, (self._form.parameter, self._form.call_end))
-        if found is None:
-            if not self._ended:
-                return False
-            self._take(len(self._buffer))
-            return self._end()
-        at, mark = found
-        self._take(at + len(mark))
-        if mark == self._form.call_end:
+        mark = self._dropped_until((self._form.parameter, self._form.call_end))
+        if mark is None and not self._ended:
+            return False
+        if mark != self._form.parameter:
             return self._end()
         self._at = _At.KEY
         return True
 
     def _key_name(self) -> bool:
-        end = self._buffer.find(">")
+        end = self._buffer.find(">", 0, MAX_HEAD_CHARS)
         if end < 0:
-            return False
+            return self._no_key()
         self._key, _, more = self._take(end).partition('"')
         self._is_said_text = {'string="true"': True, 'string="false"': False}.get(more.strip())
         self._take(1)
         self._at = _At.VALUE
         return True
 
+    def _no_key(self) -> bool:
+        """Not yet, or, if it is too long for one, not at all: then it is nobody's."""
+        late = len(self._buffer) >= MAX_HEAD_CHARS
+        if late:
+            self._at = _At.PARAMETERS
+        return late
+
     def _value(self) -> bool:
         form = self._form
-        found = first_of(self._buffer, (form.parameter_end, form.parameter, form.call_end))
-        if found is None:
-            return False
-        at, mark = found
-        value = self._take(at)
+        ends = (form.parameter_end, form.parameter, form.call_end)
+        mark = self._passed_until(ends, self._collected.add)
+        if mark is None:
+            return self._no_value()
+        value = self._collected.taken()
         if mark == form.parameter_end:
             self._take(len(mark))
         if form.on_own_lines:
@@ -170,6 +173,6 @@ class TagParser(TypedParser):
         return not self._ended and self._may_be(mark)
 
     def _give_up(self) -> bool:
-        self._say(self._opened)
+        self._say(self._opened.taken())
         self._at = _At.TEXT
         return True

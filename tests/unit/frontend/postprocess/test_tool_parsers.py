@@ -12,7 +12,7 @@ from epp.tokenize.decoding import make_decoder
 from frontend.postprocess.parsers import ParsedAnswer, tool_parser, tool_parser_name
 from frontend.postprocess.pieces import CallArguments, CallStart, Content, Piece, merged
 from frontend.postprocess.toolplan import Choice, ToolPlan
-from frontend.postprocess.tools.base import ToolParser
+from frontend.postprocess.tools.base import BlockParser, Parts, ToolParser
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "toolcalls"
 TOOLS = {
@@ -39,6 +39,15 @@ def read(made: ToolParser, pieces: Iterable[str]) -> list[Piece]:
     return merged(out + made.finish())
 
 
+def cuttings(text: str) -> list[list[str]]:
+    draw = Random(text)
+    out = [list(text)]
+    for _ in range(5):
+        cuts = sorted(draw.randrange(len(text) + 1) for _ in range(4))
+        out.append([text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)])
+    return out
+
+
 def meant(pieces: list[Piece]) -> list[Any]:
     out: list[Any] = []
     for piece in pieces:
@@ -55,11 +64,7 @@ def meant(pieces: list[Piece]) -> list[Any]:
 def test_an_answer_means_what_it_should_however_it_is_cut(name: str, case: dict[str, Any]) -> None:
     text = case["text"]
     assert meant(read(parser(name), [text])) == case["answer"]
-    assert meant(read(parser(name), text)) == case["answer"]
-    draw = Random(text)
-    for _ in range(5):
-        cuts = sorted(draw.randrange(len(text) + 1) for _ in range(4))
-        parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    for parts in cuttings(text):
         assert meant(read(parser(name), parts)) == case["answer"]
 
 
@@ -113,3 +118,90 @@ def test_auto_goes_by_what_the_template_writes(template: str, name: str) -> None
     decoder = make_decoder(empty, {}, template)
     assert tool_parser_name("auto", decoder) == name
     assert tool_parser_name("pythonic", decoder) == "pythonic"
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", " -Infinity", "[1, NaN]"])
+def test_what_only_python_takes_for_json_is_quoted(value: str) -> None:
+    text = f"<tool_call>f<arg_key>a</arg_key><arg_value>{value}</arg_value></tool_call>"
+    assert meant(read(parser("glm45"), [text])) == [
+        {"name": "f", "arguments": json.dumps({"a": value})},
+    ]
+
+
+DSML = "\uff5cDSML\uff5c"
+VALUES = (
+    ("qwen3_coder", "<tool_call><function=f><parameter=s>", "</parameter></function></tool_call>"),
+    ("minimax_m2", '<minimax:tool_call><invoke name="f"><parameter name="s">', "</parameter></invoke>"),
+    (
+        "deepseek_v32",
+        f'<{DSML}invoke name="f"><{DSML}parameter name="s">',
+        f"</{DSML}parameter></{DSML}invoke>",
+    ),
+    ("glm45", "<tool_call>f<arg_key>s</arg_key><arg_value>", "</arg_value></tool_call>"),
+)
+HEADS = (
+    ("qwen3_coder", "<tool_call>", "<function=f>"),
+    ("qwen3_coder", "<function=f", "></function>"),
+    ("qwen3_coder", "<function=f>", "<parameter=s>x</parameter></function>"),
+    ("qwen3_coder", "<function=f><parameter=s", ">x</parameter></function>"),
+    ("glm45", "<tool_call>f", "</tool_call>"),
+    ("glm45", "<tool_call>f<arg_key>s", "</arg_key><arg_value>x</arg_value></tool_call>"),
+    ("glm45", "<tool_call>f<arg_key>s</arg_key>", "<arg_value>x</arg_value></tool_call>"),
+    ("gpt_oss", "<|channel|>final", "<|message|>x<|end|>"),
+    ("hermes", "<tool_call>", '{"name": "f"}</tool_call>'),
+    ("hermes", '<tool_call>{"name": "f"}', "</tool_call>"),
+    ("llama3_json", "<|python_tag|>", '{"name": "f", "parameters": {}}'),
+    ("llama3_json", '{"name": "f", "parameters": {}}', '{"name": "f", "parameters": {}}'),
+    ("mistral", "[TOOL_CALLS]", '[{"name": "f"}]'),
+    ("mistral", "[TOOL_CALLS][", '{"name": "f"}]'),
+    ("mistral", "[TOOL_CALLS]f", "[ARGS]{}"),
+    ("mistral", "[TOOL_CALLS]f[CALL_ID]", "[ARGS]{}"),
+    ("mistral", "[TOOL_CALLS]f[ARGS]", "{}"),
+    ("pythonic", "[", "f(a=1)]"),
+    ("pythonic", "[f", "(a=1)]"),
+    ("kimi_k2", "<|tool_call_begin|>functions.f:0", "<|tool_call_argument_begin|>{}<|tool_call_end|>"),
+    ("kimi_k2", "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>", "{}<|tool_call_end|>"),
+    ("required", "[", '{"name": "f"}]'),
+    ("required", "", '[{"name": "f"}]'),
+)
+LIMITS = (64, 256, 288, 512, 785)
+"""About there what could have been a head of one format or another no longer is."""
+
+
+@pytest.mark.parametrize(("name", "before", "after"), HEADS)
+@pytest.mark.parametrize("filler", [" ", "x"])
+def test_a_head_of_any_length_is_the_same_however_it_is_cut(
+    name: str, before: str, after: str, filler: str
+) -> None:
+    for chars in (*(limit + more for limit in LIMITS for more in (-16, -1, 0, 1)), 5000):
+        text = before + filler * chars + after
+        whole = read(parser(name), [text])
+        assert all(read(parser(name), parts) == whole for parts in cuttings(text)), chars
+
+
+@pytest.mark.parametrize(("name", "before", "after"), [*VALUES, *HEADS])
+@pytest.mark.parametrize("filler", ["x", " ", "a < b\n"])
+def test_a_piece_costs_its_own_length_not_that_of_the_answer(
+    name: str, before: str, after: str, filler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a parser goes through again with each piece is its buffer, what it copies at once is ``Parts``."""
+    copied = 0
+    take = Parts.taken
+
+    def counted(parts: Parts) -> str:
+        nonlocal copied
+        text = take(parts)
+        copied += len(text)
+        return text
+
+    monkeypatch.setattr(Parts, "taken", counted)
+    made = parser(name)
+    assert isinstance(made, BlockParser)
+    text = before + filler * (20_000 // len(filler)) + after
+    held = 0
+    for char in text:
+        made.feed(char)
+        held = max(held, len(made._buffer))
+    made.finish()
+    assert held <= 1024
+    assert copied <= 2 * len(text)
