@@ -243,6 +243,7 @@ epp_status epp_apply_batch(epp_router *router, uint32_t slot, double now_s, cons
         to.shelf = epp_shelf_of(router, slot);
         if (!facts_fit(router, slot, &results)) return EPP_E_BUFFER;
         if (!epp_index_reserve(&router->index, epp_stored_blocks_in(batch), 0)) return EPP_E_MEMORY;
+        if (batch->n_events) epp_hear(router, slot);
         for (size_t i = 0; i < batch->n_events; i++) apply_event(&to, &batch->events[i]);
         to.report.block_tokens = epp_worker_at(router, epp_slot_at(router, slot)->worker)->known_block_tokens;
     }
@@ -271,8 +272,9 @@ epp_status epp_router_apply(epp_router *router, uint64_t worker_id, uint32_t ran
     for (size_t i = 0; i < n_events; i++)
         if (!event_is_valid(&batch, &events[i])) return EPP_E_ARGUMENT;
     epp_leftovers left = epp_no_leftovers();
-    if (!epp_change_begin_with_room(router, epp_stored_blocks_in(&batch), 0, &left)) return EPP_E_MEMORY;
-    const uint32_t slot = epp_find_slot(router, worker_id, rank);
+    uint32_t slot = EPP_NONE;
+    if (!epp_change_begin_for_rank(router, worker_id, rank, epp_stored_blocks_in(&batch), &slot, &left))
+        return EPP_E_MEMORY;
     const epp_status status = epp_apply_batch(router, slot, now_s, &batch, nothing, results, &left);
     epp_change_end(router);
     epp_dispose(router, &left);

@@ -15,6 +15,10 @@ enum {
     SHELVES_PER_WORD = 64,
 };
 
+_Static_assert(EPP_PLANES *(EPP_MAX_SHELVES / SHELVES_PER_WORD) <= 1 << (EPP_HOLDERS_CLASSES - 1) &&
+                   EPP_HOLDERS_CLASSES - 1 <= CLASS_BITS,
+               "a full set fits into the last class");
+
 void epp_holders_init(epp_holders_pools *pools) {
     for (int i = 0; i < EPP_HOLDERS_CLASSES; i++) pools->classes[i] = (epp_cell_pool){.free = EPP_NONE};
 }

@@ -28,8 +28,8 @@ enum {
 enum { EPP_TIER_PLANES = 0x0F, EPP_RESIDENT_PLANES = 0x1F };
 
 enum {
-    EPP_HOLDERS_CLASSES = 14,
-    EPP_MAX_SHELVES = 80 << 10, /* a full set has 6 * 1280 cells: class 13 */
+    EPP_HOLDERS_CLASSES = 15,
+    EPP_MAX_SHELVES = 144 << 10, /* two a rank, one of which a snapshot fills, and some that leave */
 };
 
 #define EPP_HOLDERS_SPARE UINT32_C(0x40000000)

@@ -36,6 +36,7 @@ bool epp_index_reserve_shelves(epp_index *index, uint32_t more) {
 uint32_t epp_index_open_shelf(epp_index *index) {
     const uint32_t shelf = epp_pool_take(&index->shelves, sizeof(epp_shelf));
     *epp_index_shelf(index, shelf) = (epp_shelf){.state = EPP_SHELF_OPEN};
+    index->changes++;
     return shelf;
 }
 

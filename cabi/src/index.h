@@ -70,7 +70,7 @@ typedef struct epp_index {
     uint64_t max_pairs;
     uint64_t n_pairs, n_copies; /* pairs of open shelves; copies of all */
     uint64_t n_leaving;         /* pairs; never more than max_pairs */
-    uint64_t changes;           /* of who holds what */
+    uint64_t changes;           /* of who holds what, and of how many there are */
     uint32_t n_blocks, n_guesses;
     epp_pool shelves, blocks, aliases, guesses, seeds;
     epp_ids by_chain, by_name, by_alias, by_pair, by_guess;

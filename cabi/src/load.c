@@ -71,11 +71,17 @@ static bool blocks_are_valid(snapshot *from) {
 
 /* --- filling shelves that nobody sees ----------------------------------------------------------------- */
 
-/** A snapshot on its way into the index: a shelf by rank of the snapshot, EPP_NONE for those that are passed. */
+/** What fills for a rank of the snapshot. */
+typedef struct filling {
+    uint32_t shelf; /* EPP_NONE: the rank is passed */
+    uint64_t heard; /* of its slot when it began */
+} filling;
+
+/** A snapshot on its way into the index. */
 typedef struct loading {
     epp_router *router;
     const snapshot *from;
-    uint32_t *shelves;
+    filling *fillings; /* by rank of the snapshot */
     double now_s;
     const uint8_t *at; /* the block that comes next */
     uint32_t block;    /* its number */
@@ -104,14 +110,22 @@ static bool rank_fits(const epp_router *router, const snapshot *from, uint32_t r
            epp_index_shelf(&router->index, epp_shelf_of(router, slot))->pairs == 0;
 }
 
+static uint64_t heard_of(const loading *to, uint32_t rank) {
+    return epp_slot_at(to->router, slot_of(to->router, to->from, rank))->heard;
+}
+
 /** A shelf for each rank that fits. False: no memory, nothing changed. */
 static bool open_shelves(const loading *to) {
     const snapshot *from = to->from;
     uint32_t n = 0;
     for (uint32_t i = 0; i < from->n_ranks; i++) n += rank_fits(to->router, from, i);
     if (!epp_index_reserve_shelves(&to->router->index, n)) return false;
-    for (uint32_t i = 0; i < from->n_ranks; i++)
-        to->shelves[i] = rank_fits(to->router, from, i) ? epp_index_open_shelf(&to->router->index) : EPP_NONE;
+    for (uint32_t i = 0; i < from->n_ranks; i++) {
+        to->fillings[i] = (filling){.shelf = EPP_NONE};
+        if (!rank_fits(to->router, from, i)) continue;
+        to->fillings[i] =
+            (filling){.shelf = epp_index_open_shelf(&to->router->index), .heard = heard_of(to, i)};
+    }
     return true;
 }
 
@@ -141,7 +155,7 @@ static void store_block(loading *to) {
     if (seed_id == EPP_NONE) return;
     for (uint32_t j = 0; j < n_holders; j++) {
         const uint8_t *holder = at + EPP_SNAPSHOT_BLOCK_BYTES + (size_t)j * EPP_SNAPSHOT_HOLDER_BYTES;
-        const uint32_t shelf = to->shelves[get32(holder + 8)];
+        const uint32_t shelf = to->fillings[get32(holder + 8)].shelf;
         if (shelf != EPP_NONE) store_holder(to, shelf, holder, get64(at), seed_id);
     }
     epp_index_release_seed(index, seed_id);
@@ -163,13 +177,14 @@ static void store_some(loading *to) {
 
 /* --- handing them over ------------------------------------------------------------------------------- */
 
-/** A rank takes its shelf, if it still fits; else the shelf leaves. */
+/** A rank takes its shelf, if it still fits and was told nothing meanwhile; else the shelf leaves. */
 static void hand_over(const loading *to, uint32_t rank, epp_load_report *report, epp_leftovers *left) {
     epp_router *router = to->router;
     epp_index *index = &router->index;
-    const uint32_t shelf = to->shelves[rank];
+    const uint32_t shelf = to->fillings[rank].shelf;
     const uint32_t pairs = shelf == EPP_NONE ? 0 : epp_index_shelf(index, shelf)->pairs;
-    const bool fits = shelf != EPP_NONE && rank_fits(router, to->from, rank);
+    const bool fits = shelf != EPP_NONE && rank_fits(router, to->from, rank) &&
+                      heard_of(to, rank) == to->fillings[rank].heard;
     if (fits) {
         const uint32_t slot = slot_of(router, to->from, rank);
         epp_set_block_tokens(router, worker_of(router, slot), block_tokens_of(to->from, rank), left);
@@ -214,10 +229,10 @@ epp_status epp_router_load(epp_router *router, double now_s, const void *bytes, 
     const epp_status status = open_snapshot(bytes, n_bytes, &from);
     if (status != EPP_OK) return status;
     if (!blocks_are_valid(&from)) return EPP_E_FORMAT;
-    const size_t bytes_of_shelves = ((size_t)from.n_ranks + 1) * sizeof(uint32_t);
+    const size_t bytes_of_fillings = ((size_t)from.n_ranks + 1) * sizeof(filling);
     loading to = {.router = router, .from = &from, .now_s = now_s, .at = from.blocks};
-    to.shelves = epp_memory_resize(&router->memory, NULL, 0, bytes_of_shelves);
-    const bool room = to.shelves && begin(&to);
+    to.fillings = epp_memory_resize(&router->memory, NULL, 0, bytes_of_fillings);
+    const bool room = to.fillings && begin(&to);
     if (room) {
         epp_load_report loaded = {0};
         while (to.block < from.n_blocks && !to.is_full) {
@@ -228,6 +243,6 @@ epp_status epp_router_load(epp_router *router, double now_s, const void *bytes, 
         end(&to, &loaded);
         *report = loaded;
     }
-    (void)epp_memory_resize(&router->memory, to.shelves, bytes_of_shelves, 0);
+    (void)epp_memory_resize(&router->memory, to.fillings, bytes_of_fillings, 0);
     return room ? EPP_OK : EPP_E_MEMORY;
 }

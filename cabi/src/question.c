@@ -287,7 +287,9 @@ static bool splits(const epp_router *router, const epp_asked *asked) {
 /* --- the steps ------------------------------------------------------------------------------------- */
 
 static epp_state_version version_of(const epp_router *router) {
-    return (epp_state_version){.index = router->index.changes, .fleet = router->fleet_changes};
+    return (epp_state_version){.index = router->index.changes,
+                               .fleet = router->fleet_changes,
+                               .shelves = router->index.shelves.used};
 }
 
 epp_status epp_ask_begin(const epp_router *router, const epp_asked *asked) {
@@ -325,7 +327,7 @@ epp_status epp_ask_held(const epp_router *router, const epp_asked *asked) {
 
 bool epp_ask_is_fresh(const epp_router *router, const epp_asked *asked) {
     const epp_state_version now = version_of(router), seen = asked->question->seen;
-    return now.index == seen.index && now.fleet == seen.fleet;
+    return now.index == seen.index && now.fleet == seen.fleet && now.shelves == seen.shelves;
 }
 
 epp_status epp_ask_costs(const epp_router *router, const epp_asked *asked) {

@@ -47,11 +47,12 @@ epp_status epp_router_apply_payload(epp_router *router, uint64_t worker_id, uint
     epp_read_end(&router->residency, lane);
     decoded from;
     epp_leftovers left = epp_no_leftovers();
+    uint32_t slot = EPP_NONE;
     epp_status status = decode(message, payload, n_payload, groups, &from) ? EPP_OK : EPP_E_MEMORY;
-    if (status == EPP_OK && !epp_change_begin_with_room(router, epp_stored_blocks_in(&from.batch), 0, &left))
+    if (status == EPP_OK &&
+        !epp_change_begin_for_rank(router, worker_id, rank, epp_stored_blocks_in(&from.batch), &slot, &left))
         status = EPP_E_MEMORY;
     if (status == EPP_OK) {
-        const uint32_t slot = epp_find_slot(router, worker_id, rank);
         const bool again = groups_of(router, slot) != from.groups_before;
         if (again && !decode(message, payload, n_payload, groups_of(router, slot), &from))
             status = EPP_E_MEMORY;

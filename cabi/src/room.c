@@ -23,11 +23,11 @@ static epp_ids_keys keys_of_guesses(const epp_index *index) {
     return (epp_ids_keys){hash_by_guess, is_guess, index, index->guesses.used};
 }
 
-/** How many of `blocks` can be added. */
-static uint64_t addable(const epp_index *index, uint64_t blocks) {
-    const uint64_t room = index->max_pairs - index->n_pairs, ids = EPP_MAX_IDS - index->n_blocks;
-    const uint64_t added = blocks < room ? blocks : room;
-    return added < ids ? added : ids;
+/** How many of `blocks` can join `count` of them in one call, whatever else it takes away: there is no block without a
+ *  pair, and as many pairs as may stay may be leaving. */
+static uint64_t addable(const epp_index *index, uint32_t count, uint64_t blocks) {
+    const uint64_t most = index->max_pairs < EPP_MAX_IDS / 2 ? 2 * index->max_pairs : EPP_MAX_IDS;
+    return blocks < most - count ? blocks : most - count;
 }
 
 /* --- beside readers ---------------------------------------------------------------------------------- */
@@ -84,10 +84,11 @@ static bool prepare_guesses(const epp_index *index, uint64_t wanted, epp_index_s
 
 bool epp_index_prepare(const epp_index *index, uint64_t blocks, uint64_t guesses, epp_index_spare *spare) {
     epp_memory *memory = index->memory;
-    const uint64_t added = addable(index, blocks);
+    const uint64_t added = addable(index, index->n_blocks, blocks);
+    const uint64_t named = addable(index, index->by_name.count, blocks); /* any may get its name */
     if (grown_pool(memory, &index->blocks, added, sizeof(epp_block), &spare->blocks) &&
         epp_ids_grown(&index->by_chain, memory, added, keys_of_chains(index), &spare->by_chain) &&
-        epp_ids_grown(&index->by_name, memory, blocks, keys_of_names(index), &spare->by_name) &&
+        epp_ids_grown(&index->by_name, memory, named, keys_of_names(index), &spare->by_name) &&
         prepare_aliases(index, blocks, spare) && prepare_holders(index, blocks, spare) &&
         prepare_guesses(index, guesses, spare))
         return true;
@@ -166,11 +167,13 @@ static bool reserve_guesses(epp_index *index, uint64_t guesses) {
 
 bool epp_index_reserve(epp_index *index, uint64_t blocks, uint64_t guesses) {
     epp_memory *memory = index->memory;
-    const uint64_t room = index->max_pairs - index->n_pairs, added = addable(index, blocks);
+    const uint64_t room = index->max_pairs - index->n_pairs;
+    const uint64_t added = addable(index, index->n_blocks, blocks);
     return reserve_guesses(index, guesses < room ? guesses : room) &&
            epp_pool_reserve(&index->blocks, memory, added, sizeof(epp_block)) &&
            epp_ids_reserve(&index->by_chain, memory, added, keys_of_chains(index)) &&
-           epp_ids_reserve(&index->by_name, memory, blocks, keys_of_names(index)); /* any may get its name */
+           epp_ids_reserve(&index->by_name, memory, addable(index, index->by_name.count, blocks),
+                           keys_of_names(index));
 }
 
 bool epp_index_reserve_alias(epp_index *index) {

@@ -163,8 +163,8 @@ void epp_change_begin(epp_router *router) {
     epp_write_begin(&router->books);
 }
 
-bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t guesses, epp_leftovers *left) {
-    epp_write_claim(&router->residency);
+/** What was claimed is entered once there is room. False: no memory, and the claim ended. */
+static bool enter_with_room(epp_router *router, uint64_t blocks, uint64_t guesses, epp_leftovers *left) {
     if (!epp_index_prepare(&router->index, blocks, guesses, &left->old)) {
         epp_write_end(&router->residency);
         return false;
@@ -173,6 +173,18 @@ bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t gu
     epp_index_exchange(&router->index, &left->old);
     epp_write_begin(&router->books);
     return true;
+}
+
+bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t guesses, epp_leftovers *left) {
+    epp_write_claim(&router->residency);
+    return enter_with_room(router, blocks, guesses, left);
+}
+
+bool epp_change_begin_for_rank(epp_router *router, uint64_t worker_id, uint32_t rank, uint64_t blocks,
+                               uint32_t *slot, epp_leftovers *left) {
+    epp_write_claim(&router->residency);
+    *slot = epp_find_slot(router, worker_id, rank);
+    return enter_with_room(router, *slot == EPP_NONE ? 0 : blocks, 0, left);
 }
 
 void epp_change_end(epp_router *router) {

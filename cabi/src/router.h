@@ -25,6 +25,7 @@ typedef struct epp_slot {
     uint32_t shelf; /* what it holds */
     epp_load_sample load;
     uint64_t foreign_groups; /* bit per cache group that holds another kind of attention */
+    uint64_t heard;          /* router.heard when it was last told what it holds */
 } epp_slot;
 
 typedef struct epp_worker_entry {
@@ -71,6 +72,7 @@ typedef struct epp_scratch {
 /** What may have changed since runs were found. */
 typedef struct epp_state_version {
     uint64_t index, fleet;
+    uint32_t shelves; /* the arrays by shelf are made for so many */
 } epp_state_version;
 
 /** One request put to the router: all it takes to answer it. */
@@ -138,6 +140,7 @@ struct epp_router {
     uint32_t n_ranks;
     uint32_t n_silent; /* workers without events */
     uint64_t fleet_changes;
+    uint64_t heard; /* times that ranks came, or were told what they hold */
     epp_index index;
     epp_lock books; /* guards what follows, and the load of slots */
     epp_ledger ledger;
@@ -161,6 +164,11 @@ static inline epp_slot *epp_slot_at(const epp_router *router, uint32_t slot) {
 
 static inline uint32_t epp_shelf_of(const epp_router *router, uint32_t slot) {
     return epp_slot_at(router, slot)->shelf;
+}
+
+/** A rank came, or was told what it holds, and be it nothing. */
+static inline void epp_hear(epp_router *router, uint32_t slot) {
+    epp_slot_at(router, slot)->heard = ++router->heard;
 }
 
 /** The worker at a place of the ascending order. */
@@ -247,6 +255,10 @@ void epp_change_begin(epp_router *router);
 /** The same with room for so many blocks more, and predicted ones, which is made beside readers. False: no memory, not
  *  begun. */
 bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t guesses, epp_leftovers *left);
+
+/** The same with room for blocks of one rank: none if there is no such rank. `*slot` is the rank's, or EPP_NONE. */
+bool epp_change_begin_for_rank(epp_router *router, uint64_t worker_id, uint32_t rank, uint64_t blocks,
+                               uint32_t *slot, epp_leftovers *left);
 void epp_change_end(epp_router *router);
 
 #endif

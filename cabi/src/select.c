@@ -311,24 +311,27 @@ static epp_status enter(epp_router *router, const epp_asked *asked, const answer
     return EPP_OK;
 }
 
-/** As `select_and_enter`, where bookings are remembered as residency too. */
-static epp_status select_and_predict(epp_router *router, const epp_asked *asked, const answers *to) {
-    const uint64_t guesses = 2 * (uint64_t)asked->question->n_hashes; /* on both legs */
-    epp_leftovers left = epp_no_leftovers();
-    if (!epp_change_begin_with_room(router, guesses, guesses, &left)) return EPP_E_MEMORY;
-    epp_status status = survey_again(router, asked);
-    if (status == EPP_OK) status = enter(router, asked, to);
-    epp_change_end(router);
-    epp_dispose(router, &left);
-    return status;
-}
-
 /** That a booking is impossible is told before that a choice is. */
 static epp_status refuse(epp_router *router, uint32_t lane, const epp_asked *asked, epp_status status) {
     epp_read_begin(&router->books, lane);
     const epp_status bookable = check_bookable(router, &asked->request);
     epp_read_end(&router->books, lane);
     return bookable == EPP_OK ? status : bookable;
+}
+
+/** As `select_and_enter`, where bookings are remembered as residency too. */
+static epp_status select_and_predict(epp_router *router, uint32_t lane, const epp_asked *asked,
+                                     const answers *to) {
+    const uint64_t guesses = 2 * (uint64_t)asked->question->n_hashes; /* on both legs */
+    epp_leftovers left = epp_no_leftovers();
+    if (!epp_change_begin_with_room(router, guesses, guesses, &left))
+        return refuse(router, lane, asked, EPP_E_MEMORY);
+    epp_status status = check_bookable(router, &asked->request);
+    if (status == EPP_OK) status = survey_again(router, asked);
+    if (status == EPP_OK) status = enter(router, asked, to);
+    epp_change_end(router);
+    epp_dispose(router, &left);
+    return status;
 }
 
 /** Choose and change the books: a booking, or whose turn it is. */
@@ -343,7 +346,7 @@ static epp_status select_and_enter(epp_router *router, uint32_t lane, const epp_
         epp_write_end(&router->books);
     }
     epp_read_end(&router->residency, lane);
-    return predicts ? select_and_predict(router, asked, to) : status;
+    return predicts ? select_and_predict(router, lane, asked, to) : status;
 }
 
 /* --- the calls ------------------------------------------------------------------------------------- */

@@ -153,6 +153,7 @@ static void open_ranks(epp_router *router, epp_worker_entry *worker, uint32_t at
         const uint32_t slot = epp_pool_take(&router->slots, sizeof(epp_slot));
         *epp_slot_at(router, slot) =
             (epp_slot){.worker = at, .rank = rank, .shelf = epp_index_open_shelf(&router->index)};
+        epp_hear(router, slot);
         epp_ledger_open(&router->ledger, slot, worker->spec.has_events);
         worker->slots[rank] = slot;
         router->n_ranks++;
@@ -198,17 +199,20 @@ static epp_status change_worker(epp_router *router, uint32_t at, const epp_worke
                                 epp_leftovers *left) {
     epp_worker_entry *worker = epp_worker_at(router, at);
     const uint32_t before = worker->spec.dp_size, kept = before < spec->dp_size ? before : spec->dp_size;
+    const uint32_t known = worker->known_block_tokens;
     if (spec->dp_size > before && spec->dp_size - before > router->options.max_ranks - router->n_ranks)
         return EPP_E_CAPACITY;
-    epp_worker_entry entry = {.used = true, .spec = *spec, .known_block_tokens = worker->known_block_tokens};
+    epp_worker_entry entry = {.used = true, .spec = *spec, .known_block_tokens = known};
     if (!reserve_slots(router, spec->dp_size - kept) || !epp_ledger_reserve_estimates(&router->ledger) ||
         !make_arrays(router, spec, taints, n_taints, &entry))
         return EPP_E_MEMORY;
     router->n_silent = router->n_silent - !worker->spec.has_events + !spec->has_events;
     close_ranks(router, worker, kept, dropped, left);
     memcpy(entry.slots, worker->slots, kept * sizeof *entry.slots);
-    for (uint32_t rank = 0; rank < kept; rank++)
+    for (uint32_t rank = 0; rank < kept; rank++) {
         epp_ledger_set_events(&router->ledger, entry.slots[rank], spec->has_events);
+        if (known && spec->block_tokens && spec->block_tokens != known) epp_hear(router, entry.slots[rank]);
+    }
     open_ranks(router, &entry, at, kept);
     drop_arrays(router, worker);
     *worker = entry;
@@ -307,7 +311,10 @@ epp_status epp_router_drop_blocks(epp_router *router, uint64_t worker_id, uint32
     epp_write_begin(&router->residency);
     const uint32_t slot = epp_find_slot(router, worker_id, rank);
     *n_dropped = slot == EPP_NONE ? 0 : epp_index_shelf(&router->index, epp_shelf_of(router, slot))->pairs;
-    if (slot != EPP_NONE) epp_clear_rank(router, slot, &left);
+    if (slot != EPP_NONE) {
+        epp_hear(router, slot);
+        epp_clear_rank(router, slot, &left);
+    }
     epp_write_end(&router->residency);
     epp_dispose(router, &left);
     return EPP_OK;

@@ -50,6 +50,15 @@ def test_every_allocation_may_fail(built: Build) -> None:
     assert "failures survived" in run(built("address") / "test_memory")
 
 
+def test_full_tables_refuse_and_stay_small(built: Build) -> None:
+    run(built("address") / "test_limits")
+
+
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_what_another_call_does_between_is_seen(built: Build, sanitizer: str) -> None:
+    run(built(sanitizer) / "test_between")
+
+
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_any_thread_may_call_anything(built: Build, sanitizer: str) -> None:
     run(built(sanitizer) / "test_threads", "1000")
