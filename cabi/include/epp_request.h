@@ -45,8 +45,9 @@
  *  Structs   Begin with `struct_size`, are filled by their `_init`, and may grow at the end in later ABI
  *            versions; the library reads and writes only as many bytes as the caller knows.
  *  Processes A picker does not survive fork(): in the child it is closed, and `epp_request_open` makes another; the
- *            parent is not disturbed. Any thread may fork once the first open has returned. The interpreter stays until the process
- *            ends. No signal handler is installed, and the library's threads take no signals.
+ *            parent is not disturbed. Any thread may fork once the first open has returned. The interpreter
+ *            stays until the process ends. No signal handler is installed, and the library's threads take no
+ *            signals.
  *  Never     A wrong argument, a closed picker or a broken body never ends the process. */
 #ifndef EPP_REQUEST_H
 #define EPP_REQUEST_H
