@@ -69,6 +69,7 @@ async def running(folder: Path) -> AsyncIterator[Stage]:
         network = Network()
         istiod = network.take()
         await stack.enter_async_context(_istiod(folder, kubeconfig, istiod))
+        await _offers_its_class(api)
         model = await asyncio.to_thread(build_model_dir, folder / "model", "tiny")
         node = Node(api, folder, network, Images(api, istiod, model))
         await stack.enter_async_context(node)
@@ -127,6 +128,13 @@ async def _serves(process: asyncio.subprocess.Process, page: str, log: Path) -> 
         while not await answers(page):
             if process.returncode is not None:
                 raise IstiodError(f"istiod ended: {log_tail(log)}")
+            await asyncio.sleep(_POLL_S)
+
+
+async def _offers_its_class(api: Api) -> None:
+    """istiod is ready a moment before the class of gateways that it makes by itself; the suite asks once."""
+    async with asyncio.timeout(_START_S):
+        while await api.get("/apis/gateway.networking.k8s.io/v1/gatewayclasses/istio") is None:
             await asyncio.sleep(_POLL_S)
 
 

@@ -31,7 +31,7 @@ async def test_every_case_passes(stage: Stage, tmp_path: Path, tell: Callable[[s
     took_s = sum(float(seconds) for *_, seconds in _RESULT.findall(text))
     tell(f"conformance suite: {passed} of {len(results)} cases passed in {took_s:.0f} s")
     assert results == dict.fromkeys(results, "PASS"), text[-4000:]
-    assert (len(results), status) == (_CASES, 0)
+    assert (len(results), status) == (_CASES, 0), text[-4000:]
 
 
 async def _run_suite(stage: Stage, home: Path) -> tuple[int, str]:
