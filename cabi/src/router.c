@@ -180,6 +180,12 @@ bool epp_change_begin_with_room(epp_router *router, uint64_t blocks, uint64_t gu
     return enter_with_room(router, blocks, guesses, left);
 }
 
+uint32_t epp_find_slot(const epp_router *router, uint64_t worker_id, uint32_t rank) {
+    const uint32_t at = epp_map_get(&router->worker_ids, worker_id, 0);
+    if (at == EPP_NONE || rank >= epp_worker_at(router, at)->spec.dp_size) return EPP_NONE;
+    return epp_worker_at(router, at)->slots[rank];
+}
+
 bool epp_change_begin_for_rank(epp_router *router, uint64_t worker_id, uint32_t rank, uint64_t blocks,
                                uint32_t *slot, epp_leftovers *left) {
     epp_write_claim(&router->residency);

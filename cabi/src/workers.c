@@ -10,12 +10,6 @@ void epp_worker_init(epp_worker *worker) {
     *worker = (epp_worker){.struct_size = sizeof *worker, .dp_size = 1, .has_events = 1};
 }
 
-uint32_t epp_find_slot(const epp_router *router, uint64_t worker_id, uint32_t rank) {
-    const uint32_t at = epp_map_get(&router->worker_ids, worker_id, 0);
-    if (at == EPP_NONE || rank >= epp_worker_at(router, at)->spec.dp_size) return EPP_NONE;
-    return epp_worker_at(router, at)->slots[rank];
-}
-
 /* --- what ranks hold ------------------------------------------------------------------------------- */
 
 void epp_clear_rank(epp_router *router, uint32_t slot, epp_leftovers *left) {

@@ -13,12 +13,12 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import msgspec
-import yaml
 
 from epp.core.blocks import worker_id_of
 from epp.core.endpoints import Endpoint, EngineKind, Role
 from epp.wire.untyped import as_list, as_mapping
 from epp.wire.urls import parse_url
+from epp.wire.yamltext import read_yaml
 from epp.wire.zmqframes import rank_address
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -93,22 +93,9 @@ def _load(data: bytes) -> Any:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass  # not JSON: YAML, whose parser would not take JSON indented by tabs
     try:
-        _check_depth(data)
-        return yaml.load(data, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise EndpointsFileError(f"neither JSON nor YAML: {_one_line(error)}") from error
-
-
-def _check_depth(data: bytes) -> None:
-    """The C loader builds nested nodes by recursion and overflows the stack where Python would raise."""
-    depth = 0
-    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH:
-            raise EndpointsFileError(f"nested deeper than {_MAX_DEPTH} levels")
+        return read_yaml(data, max_depth=_MAX_DEPTH)
+    except ValueError as error:
+        raise EndpointsFileError(f"neither JSON nor YAML: {error}") from error
 
 
 def _entries(document: Any) -> list[Any]:

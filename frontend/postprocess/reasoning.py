@@ -26,6 +26,8 @@ class ReasoningParser:
     def __init__(self, marks: Marks, *, inside: bool) -> None:
         self._marks = marks
         self._buffer = ""
+        self._blank: list[str] = []
+        """White space that came before anything else."""
         self._begun = False
         """The place for a first mark is behind us."""
         self.inside = inside
@@ -61,11 +63,14 @@ class ReasoningParser:
         start = self._marks.start
         body = self._buffer.lstrip()
         if not ended and len(body) < len(start) and start.startswith(body):
+            self._blank.append(self._taken(len(self._buffer) - len(body)))
             return False
         self._begun = True
         if body.startswith(start):
             self.inside = True
             self._buffer = body[len(start) :]
+        else:
+            self._buffer = "".join(self._blank) + self._buffer
         return True
 
     def _taken(self, chars: int) -> str:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "check.h"
 #include "epp.h"
 
 enum { BS = 16, BLOCKS = 64, RANKS = 640, SHELVES = RANKS + 2, ROOM = 8, ANY_BYTES = 1 << 16 };
@@ -13,14 +14,6 @@ enum { BS = 16, BLOCKS = 64, RANKS = 640, SHELVES = RANKS + 2, ROOM = 8, ANY_BYT
 /* cabi/src/index.h: what runs take a shelf, and what a block takes. Were it no longer so, nobody would come to the wire,
  * and the test fail. */
 enum { RUNS_BYTES = 12, BLOCK_BYTES = 24 };
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                              \
-        }                                                                         \
-    } while (0)
 
 /** When this thread makes a table of so many bytes (0: gives one back), `act` is called once. */
 typedef struct tripwire {

@@ -5,17 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "epp.h"
 
 enum { MOST = 1000, SEED = 1337, ROOM = 8, LARGE = 200000 };
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                              \
-        }                                                                         \
-    } while (0)
 
 static uint64_t names[LARGE];
 static uint32_t tokens[LARGE];

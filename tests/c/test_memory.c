@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "epp.h"
 
 enum { BS = 4, BLOCKS = 24, MANY = 200, ANY_BYTES = 1 << 16 };
@@ -28,14 +29,6 @@ static void *resize(void *state, void *block, size_t old_bytes, size_t new_bytes
     }
     return realloc(block, new_bytes);
 }
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                              \
-        }                                                                         \
-    } while (0)
 
 /* --- the history ----------------------------------------------------------------------------------- */
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
-
 from epp.wire.kubernetes.api import is_object_name
 from epp.wire.kubernetes.execplugin import ExecPlugin, PluginError, is_token, read_plugin
 from epp.wire.untyped import as_list, as_mapping
 from epp.wire.urls import Url, parse_url
+from epp.wire.yamltext import read_yaml
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 _MAX_DEPTH: Final = 32
@@ -94,25 +93,12 @@ def _load(data: bytes) -> Mapping[Any, Any]:
     if len(data) > MAX_FILE_BYTES:
         raise KubeconfigError(f"the file is larger than {MAX_FILE_BYTES} bytes")
     try:
-        _check_depth(data)
-        document = as_mapping(yaml.load(data, Loader=yaml.CSafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise KubeconfigError(f"not YAML: {' '.join(str(error).split())[:200]}") from error
+        document = as_mapping(read_yaml(data, max_depth=_MAX_DEPTH))
+    except ValueError as error:
+        raise KubeconfigError(f"not YAML: {error}") from error
     if document is None:
         raise KubeconfigError("not a mapping")
     return document
-
-
-def _check_depth(data: bytes) -> None:
-    """The C loader builds nested nodes by recursion and would overflow the stack."""
-    depth = 0
-    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH:
-            raise KubeconfigError(f"nested deeper than {_MAX_DEPTH} levels")
 
 
 def _named(document: Mapping[Any, Any], listed: str, field: str, name: Any) -> Mapping[Any, Any]:
